@@ -1,0 +1,94 @@
+"""Figures as SVG that follow the page: its text colour, its font, no background.
+
+Every figure of the site, and the demo's loss curve, is a matplotlib figure that ends in `svg`.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+from cycler import cycler
+from jaxtyping import Float
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from torch import Tensor
+
+INK = "#010203"  # a colour nothing else uses: `svg` turns it into the page's own
+TEAL, AMBER, ROSE, VIOLET, GRAY = "#0d9488", "#d97706", "#e11d48", "#7c3aed", "#888888"
+COLOURS = (TEAL, AMBER, VIOLET, ROSE, GRAY)
+
+STYLE = {
+    "figure.constrained_layout.use": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.titlesize": 11,
+    "font.size": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gptspec",  # the same figure is the same file
+    **dict.fromkeys(
+        ["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], INK
+    ),
+}
+
+
+def panels(count: int = 1, *, width: float = 6.4, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure with `count` panels side by side (inches)."""
+    with style.context(STYLE):
+        figure = Figure(figsize=(width, height))
+        axes = figure.subplots(1, count, squeeze=False)
+    return figure, list(axes[0])
+
+
+def heatmap(
+    axes: Axes,
+    matrix: Float[Tensor, "rows columns"],
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    values: bool = False,
+) -> None:
+    """Draw a matrix: the deeper the colour, the larger; teal is positive, rose negative.
+
+    With `values`, each cell also says its number.
+    """
+    matrix = matrix.detach().double().cpu()
+    strength = matrix.abs() / matrix.abs().max().clamp(min=1e-12)
+    image = [
+        [(*to_rgb(TEAL if value >= 0 else ROSE), depth) for value, depth in zip(*pair, strict=True)]
+        for pair in zip(matrix.tolist(), strength.tolist(), strict=True)
+    ]
+    axes.imshow(image, aspect="auto" if max(matrix.shape) > 40 else "equal", interpolation="none")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks(range(len(columns)), columns, rotation=60 if "".join(columns)[8:] else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    if values:
+        for row, numbers in enumerate(matrix.tolist()):
+            for column, number in enumerate(numbers):
+                axes.text(column, row, f"{number:.2f}".rstrip("0").rstrip("."),
+                          ha="center", va="center", fontsize=9)  # fmt: skip
+
+
+def lines(axes: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
+    """Draw named curves over the same points, with a legend when there are several."""
+    for name, y in curves.items():
+        axes.plot(x, y, label=name)
+    if len(curves) > 1:
+        axes.legend()
+
+
+def svg(figure: Figure, description: str) -> str:
+    """Return the figure as an SVG element, with a description for readers who cannot see it."""
+    buffer = io.StringIO()
+    with style.context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    picture = buffer.getvalue()
+    picture = picture[picture.index("<svg") :].replace(INK, "currentColor")
+    picture = re.sub(r"<metadata>.*?</metadata>\s*", "", picture, flags=re.DOTALL)
+    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return picture.replace("<svg ", f'<svg class="figure" role="img" aria-label="{label}" ', 1)

@@ -1,0 +1,96 @@
+"""What the laws draw, and how they compare: shared by every law file.
+
+Sizes and a seed are drawn through Hypothesis, values come from the seed:
+failures replay, shrink, and print numbers short enough to follow by hand.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+__all__ = ["assert_close", "rejects", "sequences", "sizes", "tensors", "texts", "token_ids"]
+
+AWKWARD = (
+    *("Hello, world!", "  two  spaces", "\n\n", "\r\n\t", "it's I'LL", "123456", "aaaa"),
+    *("naïve café", "a\u0301", "日本語", "🙂👩\u200d👩\u200d👧", "\u00a0\u2003", "\x00"),
+    *("<|endoftext|>", "<|unk|>"),
+)
+
+
+def sizes(least: int = 1, most: int = 5) -> st.SearchStrategy[int]:
+    """Draw the length of an axis."""
+    return st.integers(least, most)
+
+
+@st.composite
+def tensors(draw: st.DrawFn, *shape: int | st.SearchStrategy[int], batch: int = 0) -> Tensor:
+    """Draw a tensor; an axis may be a number or a strategy, with up to `batch` axes before.
+
+    Seeds 0, 1 and 2 give zeros, ones and a count, which counterexamples shrink to;
+    all others give normal values of one decimal.
+    """
+    axes = draw(st.lists(sizes(0 if batch else 1, 3), max_size=batch))
+    axes += [size if isinstance(size, int) else draw(size) for size in shape]
+    match draw(st.integers(0, 2**32 - 1)):
+        case 0:
+            return torch.zeros(axes)
+        case 1:
+            return torch.ones(axes)
+        case 2:
+            return torch.arange(torch.Size(axes).numel()).view(axes).to(torch.get_default_dtype())
+        case seed:
+            source = torch.Generator(torch.get_default_device()).manual_seed(seed)
+            return torch.randn(axes, generator=source).mul(20).round().div(10)
+
+
+def sequences(
+    time: int | st.SearchStrategy[int] | None = None,
+    d_model: int | st.SearchStrategy[int] | None = None,
+    batch: int = 1,
+) -> st.SearchStrategy[Tensor]:
+    """Draw vectors in a row, `*batch time d_model`: what attention reads."""
+    return tensors(
+        sizes() if time is None else time, sizes() if d_model is None else d_model, batch=batch
+    )
+
+
+@st.composite
+def token_ids(
+    draw: st.DrawFn, vocab_size: int, *shape: int | st.SearchStrategy[int], batch: int = 0
+) -> Tensor:
+    """Draw token ids below `vocab_size`, shaped like `tensors`."""
+    axes = draw(st.lists(sizes(1, 3), max_size=batch))
+    axes += [size if isinstance(size, int) else draw(size) for size in shape]
+    count = torch.Size(axes).numel()
+    ids = draw(st.lists(st.integers(0, vocab_size - 1), min_size=count, max_size=count))
+    return torch.tensor(ids, dtype=torch.long).view(axes)
+
+
+def texts(max_size: int = 40) -> st.SearchStrategy[str]:
+    """Draw any text UTF-8 can write, rich in what tokenizers get wrong."""
+    awkward = st.sampled_from(AWKWARD)
+    anything = st.text(st.characters(codec="utf-8"), max_size=max_size)
+    return st.lists(awkward | anything, max_size=3).map("".join)
+
+
+@contextmanager
+def rejects(*words: object) -> Iterator[None]:
+    """The block must refuse its input by a `ValueError` whose message holds every word.
+
+    Accepting the input, or failing in any other way, breaks the law: both are
+    told as an `AssertionError`, so that a mistake is caught and not merely crashes.
+    A `TypeError` will do for a wrong type.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if absent := [str(word) for word in words if str(word) not in str(error)]:
+            raise AssertionError(f"the message does not mention {absent}: {error}") from error
+        return
+    except Exception as error:
+        raise AssertionError(f"failed with {type(error).__name__}: {error}") from error
+    raise AssertionError("accepted what must be refused")
