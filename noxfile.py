@@ -69,5 +69,5 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check all types (mypy, strict)."""
-    install(session, "types")
+    install(session, "tests", "site", "types")
     session.run("mypy", *session.posargs)

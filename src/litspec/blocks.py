@@ -5,10 +5,10 @@ speak for a page as it stands, a warning says so, which fails a strict build.
 """
 
 import logging
-import xml.etree.ElementTree as etree
 from html import escape
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Markdown
 from pygments import highlight
@@ -30,11 +30,11 @@ class Bound(Block):  # type: ignore[misc]
     NAME = ""
     ARGUMENT = True
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
+    def on_create(self, parent: Element) -> Element:
         """Open a section whose anchor is the id, so that every law and mistake has an address."""
-        section = etree.SubElement(parent, "section", {"class": self.NAME, "id": self.argument})
-        head = etree.SubElement(section, "p", {"class": "bound-id"})
-        etree.SubElement(head, "a", {"href": f"#{self.argument}"}).text = self.argument
+        section = SubElement(parent, "section", {"class": self.NAME, "id": self.argument})
+        head = SubElement(section, "p", {"class": "bound-id"})
+        SubElement(head, "a", {"href": f"#{self.argument}"}).text = self.argument
         return section
 
     @property
@@ -47,14 +47,15 @@ class Bound(Block):  # type: ignore[misc]
     def results(self, concept: Concept) -> list[Result]:
         """Return what the report saw of a concept, warning once a page if that is stale."""
         report: Report = self.config["report"]
-        if (why := reports.stale(concept, report)) and not self.tracker.get("litspec-stale"):
-            self.tracker["litspec-stale"] = True
+        warned: set[str] = self.config["warned"]
+        if (why := reports.stale(concept, report)) and concept.path not in warned:
+            warned.add(concept.path)
             log.warning("%s: %s: run the laws again", concept.path, why)
         return report[concept.path]["results"] if concept.path in report else []
 
-    def html(self, parent: etree.Element, html: str) -> None:
+    def html(self, parent: Element, html: str) -> None:
         """Put finished HTML into the page."""
-        etree.SubElement(parent, "div").text = self.md.htmlStash.store(html)
+        SubElement(parent, "div").text = self.md.htmlStash.store(html)
 
 
 class LawBlock(Bound):
@@ -62,7 +63,7 @@ class LawBlock(Bound):
 
     NAME = "law"
 
-    def on_end(self, block: etree.Element) -> None:
+    def on_end(self, block: Element) -> None:
         """Add what the suite saw and the property's source."""
         concept = self.concept
         law = concept and next((one for one in concept.page.laws if one.id == self.argument), None)
@@ -94,7 +95,7 @@ class MistakeBlock(Bound):
     NAME = "mistake"
     OPTIONS = {"caught-by": ["", type_string]}  # noqa: RUF012 — the base class wants a dict
 
-    def on_end(self, block: etree.Element) -> None:
+    def on_end(self, block: Element) -> None:
         """Add which laws caught the mistake, and on what."""
         concept = self.concept
         if not concept:
@@ -108,7 +109,7 @@ class MistakeBlock(Bound):
             text = escape("\n\n".join(part for part in shown if part))
             self.html(
                 block,
-                f'<details><summary>{escape(result["outcome"]).capitalize()} by '
+                f"<details><summary>{escape(result['outcome']).capitalize()} by "
                 f'<a href="#{id}">{id}</a></summary><pre class="counterexample">{text}</pre>'
                 "</details>",
             )
@@ -120,31 +121,27 @@ class LawsBlock(Block):  # type: ignore[misc]
     NAME = "laws"
     ARGUMENT = None
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
+    def on_create(self, parent: Element) -> Element:
         """Write a table for each concept, in reading order."""
         project: Project = self.config["project"]
         for concept in project.concepts.values():
-            title = etree.SubElement(parent, "h2")
-            etree.SubElement(title, "a", {"href": f"{concept.path}.md"}).text = concept.page.title
-            rows = etree.SubElement(
-                etree.SubElement(parent, "table", {"class": "laws"}), "tbody"
-            )
+            title = SubElement(parent, "h2")
+            SubElement(title, "a", {"href": f"{concept.path}.md"}).text = concept.page.title
+            rows = SubElement(SubElement(parent, "table", {"class": "laws"}), "tbody")
             entry = self.config["report"].get(concept.path)
             for law in concept.page.laws:
                 results = entry["results"] if entry else []
                 own = [result for result in results if result["law"] == law.name]
-                row = etree.SubElement(rows, "tr")
-                etree.SubElement(
-                    etree.SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"}
+                row = SubElement(rows, "tr")
+                SubElement(
+                    SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"}
                 ).text = law.name
-                etree.SubElement(row, "td").text = law.statement
+                SubElement(row, "td").text = law.statement
                 caught = sum(result["outcome"] == "caught" for result in own)
-                tried = sum(
-                    result["examples"] for result in own if result["outcome"] == "passed"
-                )
-                etree.SubElement(row, "td").text = f"{tried} tried"
-                etree.SubElement(row, "td").text = f"{caught} caught"
-        return etree.SubElement(parent, "div")
+                tried = sum(result["examples"] for result in own if result["outcome"] == "passed")
+                SubElement(row, "td").text = f"{tried} tried"
+                SubElement(row, "td").text = f"{caught} caught"
+        return SubElement(parent, "div")
 
 
 class LitspecExtension(BlocksExtension):  # type: ignore[misc]
@@ -153,7 +150,8 @@ class LitspecExtension(BlocksExtension):  # type: ignore[misc]
     def extendMarkdownBlocks(self, md: Markdown, block_mgr: Any) -> None:  # noqa: N802
         """Register the blocks."""
         project = Project.find(Path.cwd())
-        config = {"project": project, "report": reports.read(reports.path(project))}
+        report = reports.read(reports.path(project))
+        config = {"project": project, "report": report, "warned": set[str]()}
         for block in (LawBlock, MistakeBlock, LawsBlock):
             block_mgr.register(block, config)
 

@@ -81,9 +81,7 @@ class Mistake:
             # Whole lines only: a hunk must not begin in the middle of one.
             places = [at.start() for at in re.finditer(f"^{re.escape(old)}", source, re.MULTILINE)]
             if len(places) != 1:
-                raise ValueError(
-                    f"the diff fits {len(places)} places instead of one: {old.strip()!r}"
-                )
+                raise ValueError(f"the diff fits {len(places)} places, not one: {old.strip()!r}")
             source = source[: places[0]] + new + source[places[0] + len(old) :]
         return source
 

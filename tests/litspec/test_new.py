@@ -1,0 +1,168 @@
+"""A new concept starts red, says what to do, and is green once its blanks are filled."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from litspec.check import check
+from litspec.cli import app, main
+from litspec.new import new
+from litspec.pages import Project
+
+ROOT = Path(__file__).parents[2]
+
+PAGE = """# Talking heads
+
+Heads exchange their weights before they read.
+
+## Laws
+
+/// law | talking_heads.keeps-its-shape
+Mixing the heads keeps the shape of their weights.
+///
+
+## Mistakes
+
+/// mistake | talking_heads.first-mistake
+    caught-by: talking_heads.keeps-its-shape
+
+```diff
+-    return torch.einsum("gh,...hqk->...gqk", mix, weights)
++    return torch.einsum("gh,...hqk->...qgk", mix, weights)
+```
+
+Heads and queries change places, which only shows where their counts differ.
+///
+
+## Sources
+
+- Shazeer et al. 2020, *Talking-Heads Attention*, section 3.
+"""
+
+MODULE = '''"""Talking heads: attention weights mixed across heads."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def talk(
+    weights: Float[Tensor, "*batch heads query_time key_time"], mix: Float[Tensor, "heads heads"]
+) -> Float[Tensor, "*batch heads query_time key_time"]:
+    """Return the weights, each head's a mix of all heads'."""
+    return torch.einsum("gh,...hqk->...gqk", mix, weights)
+'''
+
+LAWS = """from hypothesis import given
+from strategies import sizes, tensors
+
+
+@given(tensors(sizes(), sizes(), sizes(), batch=1))
+def test_keeps_its_shape(talking_heads, weights):
+    heads = weights.shape[-3]
+    assert talking_heads.talk(weights, weights.new_ones(heads, heads)).shape == weights.shape
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The repository as it stands, in another place."""
+    for name in ("docs", "src", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    for name in ("pyproject.toml", "mkdocs.yml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def run(*command):
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    run.root = tmp_path
+    return run
+
+
+def test_a_concept_starts_red_and_turns_green_in_this_repository(copy):
+    files = {
+        "docs/attention/talking_heads.md": PAGE,
+        "src/gptspec/attention/talking_heads.py": MODULE,
+        "tests/attention/test_talking_heads.py": LAWS,
+    }
+    suite = ("pytest", "-q", "tests/attention/test_talking_heads.py")
+    written = copy("litspec", "new", "attention/talking_heads")
+    assert written.returncode == 0, written.stderr
+    assert all(f"wrote {file}" in written.stdout for file in files)
+
+    red = copy("litspec", "check")
+    assert red.returncode == 1
+    assert all(f"{file}:" in red.stdout for file in files)
+    assert copy(*suite).returncode == 1
+
+    for file, text in files.items():
+        (copy.root / file).write_text(text, encoding="utf-8")
+    green = copy("litspec", "check")
+    assert green.returncode == 0, green.stdout
+    ran = copy(*suite)
+    assert ran.returncode == 0, ran.stdout
+    assert "1 laws hold, 1 mistakes caught" in ran.stdout
+
+
+def test_a_page_joins_its_part_in_the_navigation(book):
+    new(Project.find(book.root), "arithmetic/triple")
+    assert Project.find(book.root).pages == [
+        "index.md", "arithmetic/double.md", "arithmetic/triple.md",
+    ]  # fmt: skip
+
+
+def test_a_new_part_comes_last_and_is_a_package(book):
+    new(Project.find(book.root), "geometry/area")
+    assert Project.find(book.root).pages[-1] == "geometry/area.md"
+    assert (book.root / "src/toy/geometry/__init__.py").exists()
+
+
+def test_every_blank_is_a_finding(book):
+    new(Project.find(book.root), "arithmetic/triple")
+    project = Project.find(book.root)
+    concept = project.concepts["arithmetic/triple"]
+    named = {
+        (one.file, one.line) for one in check(project) if one.message.startswith("still to do")
+    }
+    for file in concept.files.values():
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            assert ("TODO" in line) == ((file, number) in named)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("double", "part/name"),
+        ("arithmetic/Triple", "part/name"),
+        ("../triple", "part/name"),
+        ("arithmetic/class", "a word of Python's"),
+        ("arithmetic/double", "has that name already"),
+        ("geometry/double", "has that name already"),
+    ],
+)
+def test_a_bad_path_is_one_line_and_writes_nothing(book, path, message, capsys, monkeypatch):
+    before = sorted(book.root.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["litspec", "new", path])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(book.root.rglob("*")) == before
+
+
+def test_a_file_in_the_way_is_kept(book):
+    (book.root / "docs/arithmetic/triple.md").write_text("mine")
+    with pytest.raises(ValueError, match="already there"):
+        new(Project.find(book.root), "arithmetic/triple")
+    assert (book.root / "docs/arithmetic/triple.md").read_text() == "mine"
+    assert app.cli(args=["check"]) == 0

@@ -1,0 +1,127 @@
+"""The suite that a book runs: what passes, what fails, and what it says."""
+
+import json
+
+import pytest
+
+from litspec import report as reports
+from litspec.cli import app
+from litspec.pages import Project
+
+PAGE, MODULE, LAWS = (
+    "docs/arithmetic/double.md",
+    "src/toy/arithmetic/double.py",
+    "tests/arithmetic/test_double.py",
+)
+
+
+def results(book, concept="arithmetic/double"):
+    entry = json.loads((book.root / "build/laws.json").read_text())["concepts"][concept]
+    return {(one["law"], one["implementation"]): one for one in entry["results"]}
+
+
+def test_laws_hold_mistakes_are_caught_and_examples_run(book, run):
+    run("tests", "docs").assert_outcomes(passed=2 + 2, xfailed=2)
+
+
+def test_the_report_holds_outcome_examples_duration_and_counterexample(book, run):
+    run("tests")
+    seen = results(book)
+    assert seen["is-even", "reference"]["outcome"] == "passed"
+    assert seen["is-even", "reference"]["examples"] == 20
+    assert seen["is-even", "reference"]["seconds"] >= 0
+    assert seen["is-even", "mistake:plus-one"]["outcome"] == "caught"
+    assert seen["is-even", "mistake:plus-one"]["counterexample"] == "number=0"
+    assert "accepted a text" in seen["rejects-text", "mistake:unchecked"]["error"]
+
+
+def test_a_mistake_that_no_law_notices_fails(book, run):
+    book.edit(PAGE, "+    return 2 * number + 1", "+    return number * 4")
+    run("tests").assert_outcomes(passed=2, xfailed=1, failed=1)
+    assert results(book)["is-even", "mistake:plus-one"]["outcome"] == "survived"
+
+
+def test_a_mistake_that_only_crashes_fails(book, run):
+    book.edit(PAGE, "+    return 2 * number + 1", "+    return undefined")
+    run("tests").assert_outcomes(passed=2, xfailed=1, failed=1)
+    assert results(book)["is-even", "mistake:plus-one"]["outcome"] == "crashed"
+
+
+def test_a_mistake_that_does_not_apply_fails_alone(book, run):
+    book.edit(PAGE, "-    return 2 * number", "-    return 3 * number")
+    result = run("tests")
+    result.assert_outcomes(passed=2, xfailed=1, errors=1)
+    result.stdout.fnmatch_lines(["*double.plus-one: the diff fits 0 places, not one*"])
+
+
+def test_a_mistake_that_does_not_import_fails_alone(book, run):
+    book.edit(PAGE, "+    return 2 * number + 1", "+    return (")
+    run("tests").assert_outcomes(passed=2, xfailed=1, errors=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        (LAWS, "test_rejects_text", "test_text"),
+        (PAGE, "/// law | double.rejects-text", "/// law | double.refuses-text"),
+    ],
+)
+def test_the_suite_fails_where_page_and_law_file_disagree(book, run, name, old, new):
+    book.edit(name, old, new)
+    assert run("tests", "-k", "is_even").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_failing_law_says_what_where_why_and_how_to_see_it_again(book, run):
+    book.edit(MODULE, "    return 2 * number", "    return 3 * number")
+    result = run("tests", "-k", "is_even and reference")
+    result.stdout.fnmatch_lines(
+        [
+            "double.is-even: The double of a number is even.",
+            "page       docs/arithmetic/double.md:13",
+            "outcome    failed on reference",
+            "fails for  number=1",
+            'again      pytest "tests/arithmetic/test_double.py::test_is_even?reference?"',
+        ]
+    )
+
+
+def why(book):
+    project = Project.find(book.root)
+    return reports.stale(project.concepts["arithmetic/double"], reports.read(reports.path(project)))
+
+
+def test_a_report_is_fresh_until_a_file_changes(book, run):
+    assert "not been run" in why(book)
+    assert app.cli(args=["check", "--report"]) == 1
+    run("tests")
+    assert why(book) == ""
+    assert app.cli(args=["check", "--report"]) == 0
+    for kind, name in (("page", PAGE), ("module", MODULE), ("laws", LAWS)):
+        text = (book.root / name).read_text()
+        (book.root / name).write_text(text + "\n")
+        assert why(book) == f"its {kind} changed since its laws were run"
+        (book.root / name).write_text(text)
+    assert why(book) == ""
+
+
+def test_a_run_of_one_law_joins_the_report_but_never_hides_a_change(book, run):
+    run("tests")
+    run("tests", "-k", "is_even")
+    assert why(book) == ""
+    (book.root / MODULE).write_text((book.root / MODULE).read_text() + "\n")
+    run("tests", "-k", "is_even")
+    assert why(book) == "double.rejects-text on reference: not run"
+
+
+def test_a_failing_law_keeps_the_report_from_being_good(book, run):
+    book.edit(MODULE, "    return 2 * number", "    return 2 * number + number % 2")
+    book.edit(PAGE, "-    return 2 * number", "-    return 2 * number + number % 2")
+    run("tests")
+    assert why(book) == "double.is-even on reference: failed"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"concepts": {}}'])
+def test_a_broken_report_is_a_stale_one(book, content):
+    (book.root / "build").mkdir()
+    (book.root / "build/laws.json").write_text(content)
+    assert "not been run" in why(book)
