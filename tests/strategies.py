@@ -16,7 +16,7 @@ __all__ = ["assert_close", "rejects", "sequences", "sizes", "tensors", "texts", 
 
 AWKWARD = (
     *("Hello, world!", "  two  spaces", "\n\n", "\r\n\t", "it's I'LL", "123456", "aaaa"),
-    *("naïve café", "a\u0301", "日本語", "🙂👩\u200d👩\u200d👧", "\u00a0\u2003", "\x00"),
+    *("naïve café", "e\u0301", "\ufeff", "日本語", "🙂👩\u200d👩\u200d👧", "\u00a0\u2003", "\x00"),
     *("<|endoftext|>", "<|unk|>"),
 )
 
@@ -33,7 +33,7 @@ def tensors(draw: st.DrawFn, *shape: int | st.SearchStrategy[int], batch: int = 
     Seeds 0, 1 and 2 give zeros, ones and a count, which counterexamples shrink to;
     all others give normal values of one decimal.
     """
-    axes = draw(st.lists(sizes(0 if batch else 1, 3), max_size=batch))
+    axes = draw(st.lists(st.sampled_from([1, 2, 3, 0]), max_size=batch))
     axes += [size if isinstance(size, int) else draw(size) for size in shape]
     match draw(st.integers(0, 2**32 - 1)):
         case 0:

@@ -7,8 +7,8 @@ compressor's output and a model's cross-entropy both say how many bits tell the 
 import gzip
 import lzma
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 BOUNDARY = "\0"  # ends each document, for the compressors as for the models
 
@@ -31,9 +31,13 @@ def xz_bits_per_byte(documents: Sequence[str], primed: Sequence[str] = ()) -> fl
 def ngram_bits_per_byte(documents: Sequence[str], train: Sequence[str], *, order: int = 6) -> float:
     """Return what a character n-gram model, counted on `train`, needs for `documents`.
 
-    Each order is blended with the one below by Witten and Bell's rule (1991, method C): the more
-    kinds of character followed a context, the likelier is one that never did. Below the single
-    characters stands an even guess over all of Unicode, so nothing is impossible.
+    The documents are read as one stream. Each order is blended with the one below by Witten and
+    Bell's rule (1991, method C): the more kinds of character followed a context, the likelier is
+    one that never did. Below the single characters stands an even guess over all of Unicode, so
+    nothing is impossible.
+
+    Raises:
+        ValueError: If `order` is below 1, or `documents` hold no text.
 
     Examples:
         >>> round(ngram_bits_per_byte(["abab" * 10], ["abab" * 100]), 1)
@@ -41,29 +45,25 @@ def ngram_bits_per_byte(documents: Sequence[str], train: Sequence[str], *, order
     """
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
-    followers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for document in train:
-        for _, context, character in _grams(document, order):
-            followers[context][character] += 1
-    totals = {context: seen.total() for context, seen in followers.items()}
-    bits, probability = 0.0, 1.0
-    for document in documents:
-        for width, context, character in _grams(document, order):
-            if width == 0:
-                bits -= math.log2(probability)
-                probability = 1 / 0x110000
-            if seen := followers.get(context):
-                kinds = len(seen)
-                probability = (seen[character] + kinds * probability) / (totals[context] + kinds)
-    return (bits - math.log2(probability)) / _size(documents)
-
-
-def _grams(document: str, order: int) -> Iterator[tuple[int, str, str]]:
-    """Yield each character with its contexts, from none to `order` - 1 characters long."""
-    text = BOUNDARY * (order - 1) + document + BOUNDARY
-    for at in range(order - 1, len(text)):
-        for width in range(order):
-            yield width, text[at - width : at], text[at]
+    text = "".join(document + BOUNDARY for document in train)
+    seen: Counter[str] = Counter()
+    for width in range(1, order + 1):
+        slices = map(slice, range(len(text) - width + 1), range(width, len(text) + 1))
+        seen.update(map(text.__getitem__, slices))
+    kinds = Counter(gram[:-1] for gram in seen)  # how many different characters followed
+    follows: Counter[str] = Counter()
+    for gram, times in seen.items():
+        follows[gram[:-1]] += times
+    text, bits = "".join(document + BOUNDARY for document in documents), 0.0
+    for end in range(1, len(text) + 1):
+        probability = 1 / 0x110000
+        for width in range(1, min(order, end) + 1):
+            gram = text[end - width : end]
+            if not (new := kinds[gram[:-1]]):
+                break  # nothing longer was seen either
+            probability = (seen[gram] + new * probability) / (follows[gram[:-1]] + new)
+        bits -= math.log2(probability)
+    return bits / _size(documents)
 
 
 def _joined(documents: Sequence[str]) -> bytes:

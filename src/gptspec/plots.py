@@ -6,10 +6,11 @@ Every figure of the site, and the demo's loss curve, is a matplotlib figure that
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 from cycler import cycler
 from jaxtyping import Float
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ INK = "#010203"  # a colour nothing else uses: `svg` turns it into the page's ow
 TEAL, AMBER, ROSE, VIOLET, GRAY = "#0d9488", "#d97706", "#e11d48", "#7c3aed", "#888888"
 COLOURS = (TEAL, AMBER, VIOLET, ROSE, GRAY)
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.top": False,
@@ -34,13 +35,13 @@ STYLE = {
         ["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], INK
     ),
 }
+mpl.rcParams.update(STYLE)  # also for what is drawn onto a panel later
 
 
 def panels(count: int = 1, *, width: float = 6.4, height: float = 3.2) -> tuple[Figure, list[Axes]]:
     """Return an empty figure with `count` panels side by side (inches)."""
-    with style.context(STYLE):
-        figure = Figure(figsize=(width, height))
-        axes = figure.subplots(1, count, squeeze=False)
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(1, count, squeeze=False)
     return figure, list(axes[0])
 
 
@@ -85,8 +86,7 @@ def lines(axes: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]])
 def svg(figure: Figure, description: str) -> str:
     """Return the figure as an SVG element, with a description for readers who cannot see it."""
     buffer = io.StringIO()
-    with style.context(STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     picture = buffer.getvalue()
     picture = picture[picture.index("<svg") :].replace(INK, "currentColor")
     picture = re.sub(r"<metadata>.*?</metadata>\s*", "", picture, flags=re.DOTALL)

@@ -26,7 +26,7 @@ from litspec.pages import Concept, Law, Mistake, Project
 from litspec.report import Result
 
 FAILING = re.compile(
-    r"(?:Failing test case|Falsifying example): \w+\(\n(?P<arguments>.*?)^\)",
+    r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
     re.DOTALL | re.MULTILINE,
 )
 DRAWN = re.compile(r"^Draw \d+(?: \((?P<label>.*?)\))?: (?P<value>.*)", re.DOTALL)

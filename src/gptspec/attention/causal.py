@@ -48,9 +48,7 @@ class CausalAttention(nn.Module):
         torch.Size([3, 2])
     """
 
-    def __init__(
-        self, d_in: int, d_out: int, *, dropout: float = 0.0, bias: bool = False
-    ) -> None:
+    def __init__(self, d_in: int, d_out: int, *, dropout: float = 0.0, bias: bool = False) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")

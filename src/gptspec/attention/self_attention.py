@@ -23,6 +23,7 @@ def attention_weights(
         The second query fits the second key: its score is log 3, the other 0, so it reads 3 to 1.
         The first asks for nothing and reads evenly.
 
+        >>> import torch
         >>> queries = torch.tensor([[0.0], [math.log(3)]])
         >>> keys = torch.tensor([[0.0], [1.0]])
         >>> attention_weights(queries, keys)
@@ -49,11 +50,10 @@ class SelfAttention(nn.Module):
         ValueError: If a width is below 1.
 
     Examples:
+        >>> import torch
         >>> attend = SelfAttention(d_in=4, d_out=2)
-        >>> attend(torch.zeros(3, 4))
-        tensor([[0., 0.],
-                [0., 0.],
-                [0., 0.]], grad_fn=...)
+        >>> attend(torch.zeros(3, 4)).shape
+        torch.Size([3, 2])
 
     Source:
         Vaswani et al. 2017, sections 3.2.1 and 3.2.3.

@@ -1,0 +1,146 @@
+"""Loss: how surprised the model was by what came next."""
+
+import math
+import sys
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+def surprise(
+    logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Return what each target costs: minus the logarithm of its probability, in nats.
+
+    Half-precision logits are lifted to float32 first: a sum over a vocabulary needs the digits.
+
+    Examples:
+        Two choices, equally likely, cost the logarithm of 2 either way.
+
+        >>> surprise(torch.zeros(2, 2), torch.tensor([0, 1]))
+        tensor([0.6931, 0.6931])
+
+    Source:
+        Shannon 1948, section 6: information as the logarithm of a probability.
+    """
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -precise.log_softmax(-1).gather(-1, targets.long()[..., None]).squeeze(-1)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"], *, ignore: int = -100
+) -> Float[Tensor, ""]:
+    """Return the mean surprise over the targets that count, in nats per token.
+
+    Args:
+        logits: One score for each token of the vocabulary, at every position.
+        targets: The token that truly came next.
+        ignore: A target that is not counted, such as padding.
+
+    Raises:
+        ValueError: If no target counts, or one is no id of the vocabulary.
+
+    Examples:
+        >>> cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, -100]))
+        tensor(1.3863)
+    """
+    counted = _counted(targets, logits.shape[-1], ignore)
+    return surprise(logits, targets.where(counted, 0))[counted].mean()
+
+
+def chunked_cross_entropy(
+    x: Float[Tensor, "*batch d_model"],
+    head: Float[Tensor, "vocab d_model"],
+    targets: Int[Tensor, "*batch"],
+    *,
+    chunk: int = 1024,
+    ignore: int = -100,
+) -> Float[Tensor, ""]:
+    """Return `cross_entropy(x @ head.T, targets)` without ever holding all its logits.
+
+    Args:
+        x: What the model's last norm returns.
+        head: The weight that turns a vector into logits.
+        targets: The token that truly came next.
+        chunk: Positions whose logits exist at one time.
+        ignore: A target that is not counted, such as padding.
+
+    Raises:
+        ValueError: If `chunk` is below 1, no target counts, or one is no id of the vocabulary.
+
+    Examples:
+        >>> chunked_cross_entropy(torch.zeros(3, 2), torch.ones(4, 2), torch.arange(3), chunk=2)
+        tensor(1.3863)
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    counted = _counted(targets, len(head), ignore).flatten()
+    vectors = x.reshape(-1, x.shape[-1])
+    ids = targets.flatten().where(counted, 0)
+
+    def cost(part: slice) -> Tensor:
+        return surprise(vectors[part] @ head.mT, ids[part])[counted[part]].sum()
+
+    # A part's logits are thrown away, and made again when the gradient needs them.
+    forget = partial(checkpoint, cost, use_reentrant=False, preserve_rng_state=False)
+    parts = [slice(start, start + chunk) for start in range(0, len(ids), chunk)]
+    costs = [forget(part) for part in parts]
+    return torch.stack(costs).sum() / counted.sum()
+
+
+def _counted(targets: Int[Tensor, "*batch"], vocab: int, ignore: int) -> Bool[Tensor, "*batch"]:
+    counted = targets != ignore
+    ids = targets[counted]
+    if not len(ids):
+        raise ValueError(f"targets must hold a token to count, but all are the ignored {ignore}")
+    unknown = ids[(ids < 0) | (ids >= vocab)]
+    if len(unknown):
+        raise ValueError(
+            f"targets must be ids from 0 to {vocab - 1}, or {ignore} to be ignored, "
+            f"got {unknown[0].item()}"
+        )
+    return counted
+
+
+def perplexity(nats: float) -> float:
+    """Return between how many equally likely tokens the model hesitates, on average.
+
+    A loss too large for a float's exponential gives infinity.
+
+    Examples:
+        >>> perplexity(0.0)
+        1.0
+        >>> round(perplexity(math.log(50)), 6)
+        50.0
+
+    Source:
+        Jelinek et al. 1977: perplexity as a measure of difficulty.
+    """
+    return math.exp(nats) if nats < math.log(sys.float_info.max) else math.inf
+
+
+def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
+    """Return what a byte of text costs, in bits, whatever the tokens were.
+
+    Args:
+        nats_per_token: Mean cross-entropy over a text.
+        n_tokens: Tokens the mean was taken over.
+        n_bytes: Length of the same text in UTF-8.
+
+    Raises:
+        ValueError: If `n_tokens` or `n_bytes` is below 1.
+
+    Examples:
+        Three tokens of 2 bits each, spread over 12 bytes.
+
+        >>> round(bits_per_byte(2 * math.log(2), n_tokens=3, n_bytes=12), 6)
+        0.5
+    """
+    if n_tokens < 1:
+        raise ValueError(f"n_tokens must be at least 1, got {n_tokens}")
+    if n_bytes < 1:
+        raise ValueError(f"n_bytes must be at least 1, got {n_bytes}")
+    return nats_per_token * n_tokens / (n_bytes * math.log(2))

@@ -1,0 +1,37 @@
+"""Schedule: how large the steps are, from the first to the last."""
+
+import math
+
+
+def learning_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.0) -> float:
+    """Return the learning rate of a step: up in a line, then down along half a cosine.
+
+    Args:
+        step: Which step of the run, counted from 0.
+        peak: The highest rate, that of step `warmup`.
+        warmup: How many steps climb towards the peak.
+        steps: Steps of the whole run.
+        floor: The rate from step `steps` on, which the last steps come close to.
+
+    Raises:
+        ValueError: If `step` is negative, `warmup` not below `steps`, or `floor` above `peak`.
+
+    Examples:
+        >>> [learning_rate(step, peak=1.0, warmup=3, steps=7) for step in range(4)]
+        [0.25, 0.5, 0.75, 1.0]
+        >>> learning_rate(5, peak=1.0, warmup=3, steps=7, floor=0.5)
+        0.75
+
+    Source:
+        Loshchilov and Hutter 2017, equation 5, without restarts; Goyal et al. 2017, section 2.2.
+    """
+    if step < 0:
+        raise ValueError(f"step must be at least 0, got {step}")
+    if not 0 <= warmup < steps:
+        raise ValueError(f"warmup must be at least 0 and below steps ({steps}), got {warmup}")
+    if not 0 <= floor <= peak:
+        raise ValueError(f"floor must be at least 0 and at most peak ({peak}), got {floor}")
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    progress = min((step - warmup) / (steps - warmup), 1)
+    return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,153 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from gptspec.attention import causal
+from strategies import assert_close, rejects, sequences, sizes
+
+READS = ("query.", "key.", "value.")  # what each head has its own rows of
+
+
+@st.composite
+def layers(draw):
+    """Draw the arguments of a layer whose heads divide its width."""
+    n_heads = draw(sizes(most=3), "n_heads")
+    d_out = n_heads * draw(sizes(most=3), "d_head")
+    return {"d_in": draw(sizes()), "d_out": d_out, "n_heads": n_heads, "bias": draw(st.booleans())}
+
+
+@given(layers(), st.data())
+def test_heads_are_causal(multihead, layer, data):
+    attend = multihead.MultiHeadAttention(**layer)
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    d_head = layer["d_out"] // layer["n_heads"]
+    mixes = []
+    for start in range(0, layer["d_out"], d_head):
+        head = causal.CausalAttention(layer["d_in"], d_head, bias=layer["bias"])
+        state = attend.state_dict().items()
+        head.load_state_dict(
+            {name: rows[start : start + d_head] for name, rows in state if name.startswith(READS)}
+        )
+        mixes.append(head(x))
+    assert_close(attend(x), attend.output(torch.cat(mixes, dim=-1)))
+
+
+@given(sequences(), sizes(), st.booleans())
+def test_one_head_is_causal(multihead, x, d_out, bias):
+    attend = multihead.MultiHeadAttention(x.shape[-1], d_out, n_heads=1, bias=bias)
+    head = causal.CausalAttention(x.shape[-1], d_out, bias=bias)
+    head.load_state_dict(attend.state_dict(), strict=False)
+    assert_close(attend(x), attend.output(head(x)))
+
+
+@given(layers(), st.data())
+def test_heads_have_no_order(multihead, layer, data):
+    attend = multihead.MultiHeadAttention(**layer)
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    order = data.draw(st.permutations(range(layer["n_heads"])), "order")
+    places = torch.arange(layer["d_out"]).view(layer["n_heads"], -1)[order].flatten()
+    expected = attend(x)
+    state = attend.state_dict()
+    moved = {name: rows[places] for name, rows in state.items() if name.startswith(READS)}
+    moved["output.weight"] = state["output.weight"][:, places]
+    attend.load_state_dict(state | moved)
+    assert_close(attend(x), expected)
+
+
+@given(layers(), st.data())
+def test_equals_torch(multihead, layer, data):
+    layer["d_in"] = layer["d_out"]  # torch's has one width
+    attend = multihead.MultiHeadAttention(**layer)
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    theirs = nn.MultiheadAttention(
+        layer["d_out"], layer["n_heads"], bias=layer["bias"], batch_first=True
+    )
+    state = {"out_proj." + kind: value for kind, value in attend.output.state_dict().items()}
+    for kind in attend.query.state_dict():
+        parts = [
+            getattr(projection, kind) for projection in (attend.query, attend.key, attend.value)
+        ]
+        state["in_proj_" + kind] = torch.cat(parts)
+    theirs.load_state_dict(state)
+    future = torch.ones(2 * x.shape[-2:-1], dtype=torch.bool).triu(1)
+    outputs, weights = theirs(x, x, x, attn_mask=future, average_attn_weights=False)
+    assert_close(attend(x), outputs)
+    assert_close(attend.weights(x), weights)
+
+
+@given(layers(), st.data())
+def test_kernel_is_the_formula(multihead, layer, data):
+    attend = multihead.MultiHeadAttention(**layer)
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    assert attend(x).shape == (*x.shape[:-1], layer["d_out"])
+    assert_close(attend(x), attend.explicit(x))
+
+
+@given(layers(), st.data())
+def test_heads_are_slices(multihead, layer, data):
+    n_heads, d_out = layer["n_heads"], layer["d_out"]
+    x = data.draw(sequences(d_model=d_out), "x")
+    heads = multihead.split_heads(x, n_heads)
+    assert_close(heads, torch.stack(x.split(d_out // n_heads, dim=-1), dim=-3), rtol=0, atol=0)
+    assert_close(multihead.merge_heads(heads), x, rtol=0, atol=0)
+
+
+@given(layers(), st.data())
+def test_no_future(multihead, layer, data):
+    attend = multihead.MultiHeadAttention(**layer)
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    cut = data.draw(st.integers(0, x.shape[-2]), "cut")
+    changed = torch.cat([x[..., :cut, :], x[..., cut:, :] + 1], dim=-2)
+    assert_close(attend(changed)[..., :cut, :], attend(x)[..., :cut, :])
+
+
+@given(layers())
+def test_parameter_count(multihead, layer):
+    d_in, d_out = layer["d_in"], layer["d_out"]
+    expected = 3 * d_in * d_out + d_out**2 + 4 * d_out * layer["bias"]
+    attend = multihead.MultiHeadAttention(**layer)
+    assert sum(weight.numel() for weight in attend.parameters()) == expected
+
+
+@given(layers(), st.data())
+def test_dropout_is_off_in_eval(multihead, layer, data):
+    attend = multihead.MultiHeadAttention(**layer, dropout=0.5).eval()
+    x = data.draw(sequences(d_model=layer["d_in"]), "x")
+    assert_close(attend(x), attend.explicit(x))
+
+
+@given(layers(), st.sampled_from([0.1, 0.5]))
+def test_dropout_keeps_the_expectation(multihead, layer, dropout):
+    """2,000 texts of one token, whose only weight is 1; the share is within 6 standard errors."""
+    texts, n_heads = 2000, layer["n_heads"]
+    attend = multihead.MultiHeadAttention(**layer | {"bias": False}, dropout=dropout)
+    attend.output.weight.data = torch.eye(layer["d_out"])  # shows each head's mix
+    x = torch.ones(texts, 1, layer["d_in"])
+    mixes, values = (
+        attend(x).unflatten(-1, (n_heads, -1)),
+        attend.value(x).unflatten(-1, (n_heads, -1)),
+    )
+    dropped = (mixes == 0).all(-1, keepdim=True)
+    assert_close(mixes, torch.where(dropped, 0, values / (1 - dropout)))
+    error = (dropout * (1 - dropout) / (texts * n_heads)) ** 0.5
+    assert abs(dropped.double().mean() - dropout) < 6 * error
+
+
+@given(sizes(2), st.data())
+def test_rejects_heads_that_do_not_divide(multihead, n_heads, data):
+    d_out = data.draw(st.integers(1, 20).filter(lambda width: width % n_heads), "d_out")
+    with rejects("d_out", d_out, "n_heads", n_heads):
+        multihead.MultiHeadAttention(3, d_out, n_heads=n_heads)
+
+
+@given(st.sampled_from(["d_in", "d_out", "n_heads"]), st.integers(-3, 0))
+def test_rejects_sizes(multihead, name, size):
+    with rejects(name, size):
+        multihead.MultiHeadAttention(**{"d_in": 2, "d_out": 2, "n_heads": 1, name: size})
+
+
+@given(st.floats(max_value=-0.001) | st.floats(min_value=1))
+def test_rejects_dropout(multihead, dropout):
+    with rejects("dropout", dropout):
+        multihead.MultiHeadAttention(2, 2, n_heads=1, dropout=dropout)

@@ -1,0 +1,91 @@
+import math
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptspec.attention import simplified
+from strategies import assert_close, rejects, sequences, sizes, tensors
+
+
+@given(sequences())
+def test_identity_is_simplified(self_attention, x):
+    d_model = x.shape[-1]
+    attend = self_attention.SelfAttention(d_model, d_model)
+    for projection in (attend.query, attend.key, attend.value):
+        projection.weight.data = torch.eye(d_model)
+    attend.query.weight.data *= math.sqrt(d_model)  # undoes the scale
+    assert_close(attend(x), simplified.attend(x))
+    weights = self_attention.attention_weights(x, x, scale=1.0)
+    assert_close(weights, simplified.attention_weights(x))
+
+
+@given(sequences(), st.sampled_from([None, 0.0, 2.0]), st.data())
+def test_score_is_the_scaled_dot_product(self_attention, queries, scale, data):
+    *batch, _, d_head = queries.shape
+    keys = data.draw(tensors(*batch, sizes(), d_head), "keys")
+    dots = (queries.unsqueeze(-2) * keys.unsqueeze(-3)).sum(-1)
+    factor = d_head**-0.5 if scale is None else scale
+    weights = self_attention.attention_weights(queries, keys, scale=scale)
+    assert_close(weights, F.softmax(dots * factor, dim=-1))
+
+
+@given(sequences(), st.data())
+def test_rows_are_distributions(self_attention, queries, data):
+    *batch, query_time, d_head = queries.shape
+    keys = data.draw(tensors(*batch, sizes(), d_head), "keys")
+    weights = self_attention.attention_weights(queries, keys)
+    assert weights.shape == (*batch, query_time, keys.shape[-2])
+    assert (weights >= 0).all()
+    assert_close(weights.sum(-1), torch.ones(*batch, query_time))
+
+
+@given(sequences(), st.data())
+def test_queries_do_not_meet(self_attention, queries, data):
+    keys = data.draw(tensors(*queries.shape[:-2], sizes(), queries.shape[-1]), "keys")
+    t = data.draw(st.integers(0, queries.shape[-2] - 1), "t")
+    together = self_attention.attention_weights(queries, keys)
+    alone = self_attention.attention_weights(queries[..., t : t + 1, :], keys)
+    assert_close(together[..., t : t + 1, :], alone)
+
+
+@given(sequences(), st.data())
+def test_order_does_not_matter(self_attention, x, data):
+    attend = self_attention.SelfAttention(x.shape[-1], d_out=3, bias=True)
+    order = data.draw(st.permutations(range(x.shape[-2])), "order")
+    assert_close(attend(x[..., order, :]), attend(x)[..., order, :])
+
+
+@given(sequences(), st.data())
+def test_rotation_changes_nothing(self_attention, queries, data):
+    d_head = queries.shape[-1]
+    keys = data.draw(tensors(*queries.shape), "keys")
+    rotation, _ = torch.linalg.qr(data.draw(tensors(d_head, d_head), "directions"))
+    turned = self_attention.attention_weights(queries @ rotation, keys @ rotation)
+    assert_close(turned, self_attention.attention_weights(queries, keys))
+
+
+@given(tensors(sizes(), sizes(), sizes()))
+def test_texts_do_not_meet(self_attention, x):
+    attend = self_attention.SelfAttention(x.shape[-1], d_out=3)
+    assert_close(attend(x), torch.stack([attend(text) for text in x]))
+
+
+@given(sequences(), st.integers(0, 100))
+def test_finite_for_huge_inputs(self_attention, x, exponent):
+    attend = self_attention.SelfAttention(x.shape[-1], d_out=3)
+    assert attend(x * 10.0**exponent).isfinite().all()
+
+
+@given(sequences(), sizes(), st.booleans())
+def test_equals_torch(self_attention, x, d_out, bias):
+    attend = self_attention.SelfAttention(x.shape[-1], d_out, bias=bias)
+    queries, keys, values = attend.query(x), attend.key(x), attend.value(x)
+    assert_close(attend(x), F.scaled_dot_product_attention(queries, keys, values))
+
+
+@given(st.sampled_from(["d_in", "d_out"]), st.integers(-3, 0))
+def test_rejects_widths(self_attention, name, width):
+    with rejects(name, width):
+        self_attention.SelfAttention(**{"d_in": 2, "d_out": 2, name: width})
