@@ -1,0 +1,147 @@
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from strategies import assert_close, rejects, sequences, sizes, tensors
+
+
+@st.composite
+def shapes(draw):
+    """Sizes of a block: its width, and the arguments after it."""
+    n_heads = draw(sizes(1, 3))
+    return n_heads * draw(sizes(1, 3)), {"n_heads": n_heads, "d_ff": draw(sizes())}
+
+
+@given(shapes(), st.booleans(), st.data())
+def test_equals_torch(block, shape, bias, data):
+    d_model, sizes_of = shape
+    ours = block.Block(d_model, **sizes_of, bias=bias)
+    theirs = nn.TransformerEncoderLayer(
+        d_model, sizes_of["n_heads"], sizes_of["d_ff"], dropout=0, bias=bias,
+        activation=partial(F.gelu, approximate="tanh"), batch_first=True, norm_first=True,
+    )  # fmt: skip
+    attention, inner = ours.attention, theirs.self_attn
+    joined = [attention.query, attention.key, attention.value]
+    pairs = [
+        (theirs.norm1, ours.attention_norm), (inner.out_proj, attention.output),
+        (theirs.norm2, ours.feed_forward_norm), (theirs.linear1, ours.feed_forward.up),
+        (theirs.linear2, ours.feed_forward.down),
+    ]  # fmt: skip
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_()
+        for name in ["weight", "bias"][: 1 + bias]:
+            stacked = torch.cat([getattr(projection, name) for projection in joined])
+            getattr(inner, f"in_proj_{name}").copy_(stacked)
+            for target, source in pairs:
+                getattr(target, name).copy_(getattr(source, name))
+    x = data.draw(tensors(sizes(), sizes(), d_model), "x")
+    mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+    assert_close(ours(x), theirs(x, mask, is_causal=True))
+
+
+@given(shapes(), st.data())
+def test_zeroed_outputs_change_nothing(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of, dropout=0.5)
+    x = data.draw(sequences(d_model=d_model), "x")
+    for projection in [layer.attention.output, layer.feed_forward.down]:
+        nn.init.zeros_(projection.weight)
+        nn.init.zeros_(projection.bias)
+    assert_close(layer(x), x, rtol=0, atol=0)
+
+
+@given(shapes(), st.data())
+def test_shift_passes_through(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of)
+    x = data.draw(sequences(d_model=d_model), "x")
+    shift = data.draw(tensors(*x.shape[:-1], 1), "shift")
+    assert_close(layer(x + shift), layer(x) + shift)
+
+
+@given(shapes(), sizes(1, 8), st.data())
+def test_gradient_is_conserved(block, shape, depth, data):
+    d_model, sizes_of = shape
+    x = data.draw(sequences(d_model=d_model), "x").requires_grad_()
+    y = nn.Sequential(*(block.Block(d_model, **sizes_of) for _ in range(depth)))(x)
+    push = data.draw(tensors(*x.shape), "push")
+    (gradient,) = torch.autograd.grad(y, x, push)
+    assert_close(gradient.sum(-1), push.sum(-1))
+
+
+@given(shapes(), st.data())
+def test_no_future(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of)
+    x = data.draw(sequences(d_model=d_model), "x")
+    cut = data.draw(st.integers(0, x.shape[-2]), "cut")
+    future = data.draw(tensors(*x[..., cut:, :].shape), "future")
+    changed = torch.cat([x[..., :cut, :], future], dim=-2)
+    assert_close(layer(changed)[..., :cut, :], layer(x)[..., :cut, :])
+
+
+@given(shapes(), st.data())
+def test_texts_apart(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of)
+    x = data.draw(tensors(sizes(), sizes(), d_model), "x")
+    text = data.draw(st.integers(0, len(x) - 1), "text")
+    y = layer(x)
+    assert y.shape == x.shape
+    assert_close(y[text], layer(x[text]))
+
+
+@given(shapes(), st.booleans())
+def test_parameter_count(block, shape, bias):
+    d_model, sizes_of = shape
+    layer, d_ff = block.Block(d_model, **sizes_of, bias=bias), sizes_of["d_ff"]
+    count = 4 * d_model**2 + 2 * d_model * d_ff + 2 * d_model + bias * (7 * d_model + d_ff)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == count
+
+
+@given(shapes(), st.data())
+def test_dropout_is_off_in_eval(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of, dropout=0.5).eval()
+    x = data.draw(sequences(d_model=d_model), "x")
+    assert_close(layer(x), layer(x), rtol=0, atol=0)
+
+
+@given(
+    st.sampled_from(["weights", "attention", "feed_forward"]),
+    st.sampled_from([0.1, 0.5]),
+    sizes(),
+)
+def test_drops_weights_and_branches(block, place, dropout, d_model):
+    """2,000 draws: the share kept is within 6 standard errors of what is asked for."""
+    layer = block.Block(d_model, n_heads=1, d_ff=2, dropout=dropout)
+    last = {"attention": layer.attention.output, "feed_forward": layer.feed_forward.down}
+    for projection in [layer.attention.value, *last.values()]:
+        nn.init.zeros_(projection.weight)
+        nn.init.zeros_(projection.bias)
+    if place == "weights":  # a value of 1, dropped as a weight and again as what is added
+        nn.init.ones_(layer.attention.value.bias)
+        nn.init.eye_(layer.attention.output.weight)
+    else:
+        nn.init.ones_(last[place].bias)
+    keep = (1 - dropout) ** (2 if place == "weights" else 1)
+    added = layer(torch.zeros(2000, 1, d_model))
+    kept = (added != 0).to(added.dtype)
+    assert_close(added, kept / keep)
+    assert abs(kept.mean().item() - keep) < 6 * (keep * (1 - keep) / 2000) ** 0.5
+
+
+@given(
+    st.tuples(st.just("dropout"), st.floats(max_value=-0.001) | st.floats(min_value=1))
+    | st.tuples(st.sampled_from(["n_heads", "d_ff"]), st.integers(max_value=0))
+    | st.tuples(st.just("n_heads"), st.integers(5))
+)
+def test_rejects_shape(block, wrong):
+    name, value = wrong
+    with rejects(name, value):
+        block.Block(4, **{"n_heads": 2, "d_ff": 4, name: value})

@@ -1,0 +1,320 @@
+import json
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from strategies import assert_close, rejects, sizes, token_ids
+
+SMALL = {"vocab_size": 5, "context_length": 3, "d_model": 4, "n_layers": 1, "n_heads": 2}
+WRONG_SIZES = [0, -1, True, 2.0, 2.5, "2"]
+WRONG = {
+    **{name: [*WRONG_SIZES, None] for name in SMALL},
+    "d_ff": WRONG_SIZES,
+    "dropout": [-0.1, 1.0, 1.5, float("nan"), False, "0.1", None],
+    "bias": [0, 1, "no", None],
+    "tied": [0, 1, "no", None],
+}
+few = settings(max_examples=20)  # building models, and writing files, takes its time
+
+
+@st.composite
+def shapes(draw, **fixed):
+    """The arguments of a tiny configuration."""
+    n_heads = draw(sizes(1, 2))
+    shape = {
+        "vocab_size": draw(sizes(1, 16)),
+        "context_length": draw(sizes(1, 6)),
+        "d_model": n_heads * draw(sizes(1, 4)),
+        "n_layers": draw(sizes(1, 2)),
+        "n_heads": n_heads,
+        "d_ff": draw(st.none() | sizes(1, 8)),
+        "bias": draw(st.booleans()),
+        "tied": draw(st.booleans()),
+    }
+    return shape | fixed
+
+
+def build(model, shape):
+    """A GPT with weights large enough for every path through it to show."""
+    gpt = model.GPT(model.GPTConfig(**shape))
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            parameter.normal_()
+    return gpt
+
+
+@st.composite
+def texts(draw, shape, batch=1):
+    """Ids that such a model can read, from a seed: quick to draw and to shrink."""
+    axes = [draw(sizes(1, 3)) for _ in range(batch)] + [draw(sizes(1, shape["context_length"]))]
+    source = torch.Generator(torch.get_default_device()).manual_seed(draw(st.integers(0, 2**32)))
+    return torch.randint(shape["vocab_size"], axes, generator=source)
+
+
+def hugging_face(gpt):
+    """The same model in the transformers library, whose Conv1D holds its weights transposed."""
+    config = gpt.config
+    theirs = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=config.vocab_size, n_positions=config.context_length,
+            n_embd=config.d_model, n_layer=config.n_layers, n_head=config.n_heads,
+            n_inner=config.d_ff, tie_word_embeddings=config.tied,
+            bos_token_id=None, eos_token_id=None,
+        )
+    ).eval()  # fmt: skip
+    pairs = [(theirs.transformer.ln_f, gpt.norm)]
+    projections = []
+    for block, ours in zip(theirs.transformer.h, gpt.blocks, strict=True):
+        pairs += [(block.ln_1, ours.attention_norm), (block.ln_2, ours.feed_forward_norm)]
+        attention = ours.attention
+        projections += [
+            (block.attn.c_attn, [attention.query, attention.key, attention.value]),
+            (block.attn.c_proj, [attention.output]),
+            (block.mlp.c_fc, [ours.feed_forward.up]),
+            (block.mlp.c_proj, [ours.feed_forward.down]),
+        ]
+    with torch.no_grad():
+        theirs.transformer.wte.weight.copy_(gpt.tokens.weight)
+        theirs.transformer.wpe.weight.copy_(gpt.positions.weight)
+        theirs.lm_head.weight.copy_(gpt.head.weight)
+        for target, source in pairs:
+            target.weight.copy_(source.weight)
+            target.bias.copy_(source.bias)
+        for target, sources in projections:
+            target.weight.copy_(torch.cat([source.weight for source in sources]).T)
+            target.bias.copy_(torch.cat([source.bias for source in sources]))
+    return theirs
+
+
+@few
+@given(shapes(bias=True), st.data())
+def test_equals_hugging_face(model, shape, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape), "ids")
+    assert_close(gpt(ids), hugging_face(gpt)(ids).logits)
+
+
+@few
+@given(shapes(), st.integers(0, 2), st.data())
+def test_logits_shape(model, shape, batch, data):
+    ids = data.draw(texts(shape, batch), "ids")
+    assert build(model, shape)(ids).shape == (*ids.shape, shape["vocab_size"])
+
+
+@few
+@given(shapes(), st.data())
+def test_no_future(model, shape, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape, batch=0), "ids")
+    cut = data.draw(st.integers(0, len(ids)), "cut")
+    changed = torch.cat([ids[:cut], (ids[cut:] + 1) % shape["vocab_size"]])
+    assert_close(gpt(changed)[:cut], gpt(ids)[:cut])
+
+
+@few
+@given(shapes(), st.data())
+def test_texts_apart(model, shape, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape), "ids")
+    text = data.draw(st.integers(0, len(ids) - 1), "text")
+    assert_close(gpt(ids)[text], gpt(ids[text : text + 1])[0])
+
+
+@few
+@given(shapes(), st.data())
+def test_starts_undecided(model, shape, data):
+    gpt = model.GPT(model.GPTConfig(**shape))
+    ids = data.draw(token_ids(shape["vocab_size"], 8, shape["context_length"]), "ids")
+    targets = torch.randint(shape["vocab_size"], ids.shape)
+    loss = nn.functional.cross_entropy(gpt(ids).flatten(0, 1), targets.flatten())
+    assert abs(loss.item() - math.log(shape["vocab_size"])) < 0.2
+
+
+@few
+@given(shapes(vocab_size=16, d_model=16, n_heads=2, d_ff=None), sizes(1, 3))
+def test_starts_as_gpt2(model, shape, n_layers):
+    """The measured deviation is within 6 standard errors of the stated one."""
+    gpt = model.GPT(model.GPTConfig(**shape | {"n_layers": n_layers}))
+    for name, parameter in gpt.named_parameters():
+        if parameter.ndim == 1:
+            start = torch.zeros_like if name.endswith("bias") else torch.ones_like
+            assert_close(parameter, start(parameter))
+        else:
+            stated = 0.01 if name == "positions.weight" else 0.02
+            if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+                stated /= math.sqrt(2 * n_layers)
+            measured = parameter.square().mean().sqrt().item()
+            assert abs(measured / stated - 1) < 6 / math.sqrt(2 * parameter.numel())
+
+
+@few
+@given(shapes())
+def test_tied_is_one_tensor(model, shape):
+    gpt = model.GPT(model.GPTConfig(**shape))
+    with TemporaryDirectory() as folder:
+        gpt.save(Path(folder))
+        loaded = model.GPT.load(Path(folder))
+        with safe_open(Path(folder) / "model.safetensors", "pt") as file:
+            tables = [name for name in file.keys() if name in ("tokens.weight", "head.weight")]  # noqa: SIM118
+    assert len(tables) == (1 if shape["tied"] else 2)
+    for each in [gpt, loaded]:
+        assert (each.head.weight is each.tokens.weight) == shape["tied"]
+
+
+@given(shapes())
+def test_parameter_count(model, shape):
+    config = model.GPTConfig(**shape)
+    parameters = list(model.GPT(config).parameters())
+    assert sum(parameter.numel() for parameter in parameters) == model.parameter_count(config)
+    d_model, d_ff = shape["d_model"], shape["d_ff"] or 4 * shape["d_model"]
+    block = 4 * d_model**2 + 2 * d_model * d_ff + 2 * d_model
+    block += (7 * d_model + d_ff) * shape["bias"]
+    tables = shape["vocab_size"] * (2 - shape["tied"]) + shape["context_length"]
+    norm = d_model * (1 + shape["bias"])
+    assert model.parameter_count(config) == tables * d_model + shape["n_layers"] * block + norm
+
+
+@few
+@given(shapes(n_heads=1), sizes(3, 6))
+def test_every_parameter_learns(model, shape, d_model):
+    gpt = build(model, shape | {"d_model": d_model, "vocab_size": 8, "context_length": 4})
+    ids = torch.arange(8).view(2, 4)
+    gpt(ids).square().sum().backward()
+    for name, parameter in gpt.named_parameters():
+        assert parameter.grad is not None, f"no gradient for {name}"
+        # The same number added to all scores of a query changes no weight.
+        if not name.endswith("attention.key.bias"):
+            assert parameter.grad.any(), f"gradient zero for {name}"
+
+
+@few
+@given(shapes(), st.data())
+def test_dropout_is_off_in_eval(model, shape, data):
+    gpt = build(model, shape | {"dropout": 0.5}).eval()
+    ids = data.draw(texts(shape), "ids")
+    assert_close(gpt(ids), gpt(ids), rtol=0, atol=0)
+
+
+@given(st.sampled_from(["tokens", "block 0", "block 1"]), st.sampled_from([0.1, 0.5]))
+def test_drops_everywhere(model, place, dropout):
+    """2,000 draws: the share kept is within 6 standard errors of what is asked for."""
+    gpt = model.GPT(model.GPTConfig(**SMALL | {"n_layers": 2, "dropout": dropout}))
+    gpt.norm, gpt.head = nn.Identity(), nn.Identity()  # what comes out is the stream itself
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            parameter.zero_()
+    blocks = {f"block {n}": block.attention.output.bias for n, block in enumerate(gpt.blocks)}
+    nn.init.ones_(blocks.get(place, gpt.tokens.weight))
+    stream = gpt(torch.zeros(2000, 1, dtype=torch.long))
+    kept = (stream != 0).to(stream.dtype)
+    assert_close(stream, kept / (1 - dropout))
+    assert abs(kept.mean().item() - (1 - dropout)) < 6 * (dropout * (1 - dropout) / 2000) ** 0.5
+
+
+@few
+@given(shapes(dropout=0.25))
+def test_saved_and_loaded_is_the_same(model, shape):
+    gpt = build(model, shape).to(torch.bfloat16 if shape["n_layers"] == 1 else None)
+    with TemporaryDirectory() as folder:
+        gpt.save(Path(folder) / "new")
+        loaded = model.GPT.load(Path(folder) / "new")
+    assert loaded.config == gpt.config
+    assert_close(loaded.state_dict(), gpt.state_dict(), rtol=0, atol=0)
+
+
+def cut_short(folder, data):
+    path = folder / data.draw(st.sampled_from(["model.safetensors", "config.json"]), "file")
+    # One byte less may only be the line's end.
+    path.write_bytes(path.read_bytes()[: -data.draw(st.integers(2, path.stat().st_size), "cut")])
+
+
+def missing(folder, data):
+    (folder / data.draw(st.sampled_from(["model.safetensors", "config.json"]), "file")).unlink()
+
+
+def field(folder, data):
+    """A field from a newer version, or none, or a value that cannot be."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    change = {"format": 2}, {"kind": "tokenizer"}, {"n_experts": 8}, {"d_model": 7}, {"d_ff": 3}
+    content |= data.draw(st.sampled_from(change), "change")
+    path.write_text(json.dumps(content))
+
+
+def field_missing(folder, data):
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    del content[data.draw(st.sampled_from(["kind", "format", "d_model", "n_heads"]), "name")]
+    path.write_text(json.dumps(content))
+
+
+def tensor(folder, data):
+    """A tensor under another name, of another shape, or of whole numbers; one too many or few."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = data.draw(st.sampled_from(sorted(tensors)), "name")
+    match data.draw(st.sampled_from(["renamed", "shape", "dtype", "extra", "missing"]), "change"):
+        case "renamed":
+            tensors[f"model.{name}"] = tensors.pop(name)
+        case "shape":
+            tensors[name] = tensors[name].unsqueeze(0)
+        case "dtype":
+            tensors[name] = tensors[name].to(torch.int8)
+        case "extra":
+            tensors["blocks.9.attention.mask"] = torch.ones(2, 2)
+        case "missing":
+            del tensors[name]
+    save_file(tensors, path)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from([cut_short, missing, field, field_missing, tensor]), st.data())
+def test_rejects_damaged_folder(model, damage, data):
+    with TemporaryDirectory() as folder:
+        model.GPT(model.GPTConfig(**SMALL)).save(Path(folder))
+        damage(Path(folder), data)
+        with rejects(folder):
+            model.GPT.load(Path(folder))
+
+
+@few
+@given(shapes(), st.data())
+def test_rejects_unknown_ids(model, shape, data):
+    ids = data.draw(texts(shape), "ids")
+    wrong = data.draw(
+        st.integers(-3, -1) | st.integers(0, 3).map(lambda n: n + shape["vocab_size"])
+    )
+    ids[-1, data.draw(st.integers(0, ids.shape[1] - 1), "where")] = wrong
+    with rejects("ids", shape["vocab_size"] - 1, wrong):
+        build(model, shape)(ids)
+
+
+@few
+@given(shapes(), sizes(1, 3), st.data())
+def test_rejects_long_text(model, shape, extra, data):
+    ids = data.draw(token_ids(shape["vocab_size"], shape["context_length"] + extra), "ids")
+    with rejects("context_length", shape["context_length"]):
+        build(model, shape)(ids)
+
+
+@settings(max_examples=100)  # enough to try them all
+@given(st.sampled_from([(name, value) for name in WRONG for value in WRONG[name]]))
+def test_rejects_config(model, wrong):
+    name, value = wrong
+    with rejects(name, value):
+        model.GPTConfig(**SMALL | {name: value})
+
+
+@given(sizes(1, 9), sizes(1, 9))
+def test_rejects_uneven_heads(model, d_model, n_heads):
+    assume(d_model % n_heads)
+    with rejects("n_heads", "d_model", d_model, n_heads):
+        model.GPTConfig(**SMALL | {"d_model": d_model, "n_heads": n_heads})
