@@ -1,0 +1,318 @@
+"""Training loop: read a batch, see how wrong the model is, move its weights, and again."""
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gptspec import files
+from gptspec.gpt.model import GPT
+from gptspec.sampling.batches import Windows, batch
+from gptspec.training.loss import cross_entropy
+from gptspec.training.optimizer import AdamW, clip, parameter_groups
+from gptspec.training.schedule import learning_rate
+
+IGNORE = -100
+PARTIAL = ".partial"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Args:
+        steps: How often the weights are moved.
+        batch_size: Windows whose mean loss decides a step.
+        accumulation: Parts a batch is read in, one after the other, to need less memory.
+        learning_rate: The highest learning rate.
+        warmup: Steps that climb towards it.
+        floor: The learning rate that the last steps come close to.
+        weight_decay: Pull of the matrices towards zero.
+        betas: How much of its two averages AdamW keeps from step to step.
+        max_norm: Longest gradient that is not shortened.
+        seed: Decides the order of the windows and what dropout drops.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    steps: int
+    batch_size: int
+    accumulation: int = 1
+    learning_rate: float = 3e-3
+    warmup: int = 0
+    floor: float = 0.0
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    max_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "steps": (self.steps >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "accumulation": (1 <= self.accumulation <= self.batch_size, "from 1 to batch_size"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "above 0 and finite"),
+            "warmup": (0 <= self.warmup < self.steps, "at least 0 and below steps"),
+            "floor": (0 <= self.floor <= self.learning_rate, "from 0 to learning_rate"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0 and finite"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "at least 0 and below 1"),
+            "max_norm": (self.max_norm > 0, "above 0"),
+            "seed": (self.seed >= 0, "at least 0"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ValueError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What happened in one step.
+
+    Args:
+        step: Steps taken so far, this one included.
+        loss: Mean nats per token on the step's batch, before the weights moved.
+        learning_rate: The rate they moved with.
+        norm: Length of the gradient before it was shortened.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    norm: float
+
+
+class Run:
+    """A training under way: all that decides how it goes on, apart from the text.
+
+    Args:
+        model: Its weights are moved in place.
+        config: How.
+
+    Examples:
+        >>> from gptspec.gpt.model import GPTConfig
+        >>> shape = GPTConfig(vocab_size=3, context_length=2, d_model=2, n_layers=1, n_heads=1)
+        >>> run = Run(GPT(shape), TrainConfig(steps=2, batch_size=1))
+        >>> windows = Windows(torch.tensor([0, 1, 2, 0, 1, 2]), context_length=2)
+        >>> [record.step for record in train(run, windows)]
+        [1, 2]
+    """
+
+    def __init__(self, model: GPT, config: TrainConfig) -> None:
+        self.model = model
+        self.config = config
+        self.optimizer = AdamW(
+            parameter_groups(model, weight_decay=config.weight_decay), betas=config.betas
+        )
+        self.step = 0  # steps taken
+
+
+def train(run: Run, windows: Windows) -> Iterator[Record]:
+    """Take the steps that are left, one each time a record is asked for.
+
+    Between two records the run is at rest: to be evaluated, sampled from, saved, or left.
+
+    Raises:
+        ValueError: If there are fewer windows than a batch needs.
+        FloatingPointError: If a gradient is not finite; the weights are those of the step before.
+    """
+    while run.step < run.config.steps:
+        yield _advance(run, windows)
+
+
+def _advance(run: Run, windows: Windows) -> Record:
+    model, config, step = run.model, run.config, run.step
+    device = next(model.parameters()).device
+    inputs, targets = batch(windows, step, batch_size=config.batch_size, seed=config.seed)
+    rate = learning_rate(
+        step,
+        peak=config.learning_rate,
+        warmup=config.warmup,
+        steps=config.steps,
+        floor=config.floor,
+    )
+    model.train()
+    with _chance(config.seed, step, device):
+        loss = accumulate(model, inputs.to(device), targets.to(device), config.accumulation)
+    norm = clip(model.parameters(), config.max_norm).item()
+    if not math.isfinite(norm):
+        raise FloatingPointError(
+            f"the gradient of step {step + 1} is {norm}, with a loss of {loss}: "
+            "try a lower learning_rate or a longer warmup"
+        )
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.step += 1
+    return Record(step=run.step, loss=loss, learning_rate=rate, norm=norm)
+
+
+def accumulate(
+    model: GPT, inputs: Int[Tensor, "batch time"], targets: Int[Tensor, "batch time"], parts: int
+) -> float:
+    """Set the gradients to those of the whole batch's mean loss, reading it in parts.
+
+    Args:
+        model: Gets the gradients; those of earlier calls are forgotten.
+        inputs: Token ids.
+        targets: The ids that truly came next, -100 where none is to be learned.
+        parts: How many; only one part's activations are in memory at a time.
+
+    Returns:
+        The loss, in nats per token.
+    """
+    model.zero_grad()
+    counted = (targets != IGNORE).sum()
+    total = 0.0
+    for some, answers in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+        # A part weighs as much as it has tokens that count, which need not be the same for all.
+        share = (answers != IGNORE).sum() / counted
+        if share > 0:
+            loss = cross_entropy(model(some), answers) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+    return total
+
+
+@contextmanager
+def _chance(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Let dropout's draws depend on the seed and the step alone, and disturb nobody else's."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        mixed = np.random.SeedSequence((seed, step)).generate_state(1)  # (0, 1) is not (1, 0)
+        torch.manual_seed(int(mixed[0]))
+        yield
+
+
+@torch.no_grad()
+def evaluate(model: GPT, windows: Windows, batch_size: int) -> float:
+    """Return the mean loss over all windows, in nats per token, with dropout off.
+
+    Give windows that do not overlap, so that every token counts once.
+
+    Raises:
+        ValueError: If `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        total = 0.0
+        for start in range(0, len(windows), batch_size):
+            end = min(start + batch_size, len(windows))
+            inputs, targets = windows[torch.arange(start, end, device=windows.inputs.device)]
+            loss = cross_entropy(model(inputs.to(device)), targets.to(device))
+            total += loss.item() * len(inputs)
+        return total / len(windows)
+    finally:
+        model.train(training)
+
+
+def save(folder: Path, run: Run) -> None:
+    """Write a checkpoint that a kill or a full disk cannot spoil.
+
+    It is written aside, file by file, into a folder of its own; then that folder is renamed,
+    which happens at once or not at all. Until that moment the old checkpoint counts, from it on
+    the new one, and what no longer counts is removed.
+
+    Raises:
+        OSError: If the disk is full or cannot be written; the old checkpoint still counts.
+    """
+    _sweep(folder)  # what a killed save left behind, before more space is needed
+    number = max(_saves(folder), default=0) + 1
+    fresh = folder / f"save-{number:06}"
+    aside = fresh.with_suffix(PARTIAL)
+    run.model.save(aside)
+    moments = {
+        f"{name}/{moment}": value
+        for name, parameter in run.model.named_parameters()
+        for moment, value in run.optimizer.state.get(parameter, {}).items()
+    }
+    files.write_tensors(aside / "moments.safetensors", moments)
+    training = {"step": run.step, "config": dataclasses.asdict(run.config)}
+    files.write_json(aside / "training.json", "training", training)
+    aside.rename(fresh)
+    _sweep(folder)
+
+
+def latest(folder: Path) -> Path:
+    """Return the checkpoint in `folder` that counts; `GPT.load` reads its model.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    saves = _saves(folder)
+    if not saves:
+        raise ValueError(f"{folder} holds no checkpoint: save a run there first")
+    return saves[max(saves)]
+
+
+def discard(folder: Path) -> None:
+    """Remove what `save` wrote into a folder, and nothing else."""
+    for save in [*_saves(folder).values(), *folder.glob(f"save-*{PARTIAL}")]:
+        shutil.rmtree(save)
+
+
+def _saves(folder: Path) -> dict[int, Path]:
+    numbered = ((save.name.removeprefix("save-"), save) for save in folder.glob("save-*"))
+    return {int(number): save for number, save in numbered if number.isdecimal()}
+
+
+def _sweep(folder: Path) -> None:
+    saves = _saves(folder)
+    older = [save for number, save in saves.items() if number < max(saves)]
+    for leftover in [*older, *folder.glob(f"save-*{PARTIAL}")]:
+        shutil.rmtree(leftover, ignore_errors=True)  # what stays is tried again by the next save
+
+
+def resume(folder: Path, *, device: torch.device | str | None = None) -> Run:
+    """Return the run as it was when it was saved, to go on as if it had never stopped.
+
+    Args:
+        folder: Where `save` wrote.
+        device: Where the weights go; torch's default device if None.
+
+    Raises:
+        ValueError: If a file is missing, cut short, foreign, or from a newer gptspec.
+    """
+    checkpoint = latest(folder)
+    file = checkpoint / "training.json"
+    saved = files.read_json(file, "training")
+    model = GPT.load(checkpoint).to(device)
+    try:
+        config = {**saved["config"], "betas": tuple(saved["config"]["betas"])}
+        run = Run(model, TrainConfig(**config))
+        run.step = saved["step"]
+        if not 0 <= run.step <= run.config.steps:
+            raise ValueError(f"step {run.step} of {run.config.steps}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} describes no training: {error!r}") from error
+    _restore(run, checkpoint / "moments.safetensors")
+    return run
+
+
+def _restore(run: Run, file: Path) -> None:
+    moments = files.read_tensors(file)
+    trained = {name: p for name, p in run.model.named_parameters() if p.requires_grad and run.step}
+    fitting = {
+        f"{name}/{moment}": torch.Size() if moment == "step" else parameter.shape
+        for name, parameter in trained.items()
+        for moment in MOMENTS
+    }
+    if fitting != {name: tensor.shape for name, tensor in moments.items()}:
+        raise ValueError(f"{file} does not hold the moments of the model beside it")
+    for name, parameter in trained.items():
+        run.optimizer.state[parameter] = {
+            moment: moments[f"{name}/{moment}"].to("cpu" if moment == "step" else parameter.device)
+            for moment in MOMENTS
+        }
