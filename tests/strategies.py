@@ -91,6 +91,8 @@ def rejects(*words: object) -> Iterator[None]:
         if absent := [str(word) for word in words if str(word) not in str(error)]:
             raise AssertionError(f"the message does not mention {absent}: {error}") from error
         return
+    except NotImplementedError:
+        raise  # not written yet, which is no verdict
     except Exception as error:
         raise AssertionError(f"failed with {type(error).__name__}: {error}") from error
     raise AssertionError("accepted what must be refused")

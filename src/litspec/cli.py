@@ -1,16 +1,21 @@
-"""List what a book states, check that all of it is bound, start a concept."""
+"""List what a book states, check that it is bound, start a concept, judge your own code."""
 
+import difflib
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from litspec import judge as judging
 from litspec import report as reports
 from litspec.check import check as find
+from litspec.exercise import exercise as write_exercise
+from litspec.implementations import substitute
 from litspec.new import new as write
-from litspec.pages import Project
+from litspec.pages import Concept, Project
 
 app = tyro.extras.SubcommandApp()
 
@@ -101,6 +106,106 @@ def new(path: tyro.conf.Positional[str]) -> int:
         print(f"wrote {file.relative_to(project.root)}")
     print("next: fill in each TODO that `litspec check` names, then run pytest on the law file")
     return 0
+
+
+@app.command
+def exercise(paths: tyro.conf.Positional[tuple[str, ...]], into: Path = Path("exercises")) -> int:
+    """Write exercises: modules with signatures and docstrings, whose bodies are yours to write.
+
+    Args:
+        paths: Concepts, for example attention/causal.
+        into: The folder for them.
+    """
+    project = Project.find(Path.cwd())
+    for path in paths:
+        file = write_exercise(project, concept_at(project, path), into)
+        print(f"wrote {file}")
+        print(f"next: fill it in, then litspec judge {file}")
+    return 0
+
+
+@app.command
+def judge(
+    target: tyro.conf.Positional[str],
+    concept: str | None = None,
+    seconds: float = 20.0,
+    explain: bool = True,
+) -> int:
+    """Judge your own code by the laws: a file, a folder of files, or an importable module.
+
+    Args:
+        target: exercises/attention/causal.py, say, or a folder: then every concept in it.
+        concept: Which concept a file or module is, where its path does not end in one.
+        seconds: Time limit of each law.
+        explain: When a law is broken, look for the mistake that the code resembles.
+    """
+    project = Project.find(Path.cwd())
+    verdicts = judging.judge(
+        project, judging.targets(project, concept, target), seconds=seconds, explain=explain
+    )
+    for verdict in verdicts:
+        print("\n".join(judging.tell(project, verdict)))
+    done = sum(verdict.passed == len(verdict.results) for verdict in verdicts)
+    if len(verdicts) > 1:
+        print(f"{done} of {len(verdicts)} concepts keep all their laws")
+    return 0 if done == len(verdicts) else 1
+
+
+@app.command
+def progress(folder: tyro.conf.Positional[Path] = Path("exercises"), seconds: float = 20.0) -> int:
+    """Show how far the exercises are: laws kept of all laws, by concept, in reading order.
+
+    Args:
+        folder: Where the exercises lie; nothing else is remembered.
+        seconds: Time limit of each law.
+    """
+    project = Project.find(Path.cwd())
+    found = judging.targets(project, None, str(folder))
+    verdicts = {
+        verdict.concept.path: verdict
+        for verdict in judging.judge(project, found, seconds=seconds, explain=False)
+    }
+    kept = total = 0
+    for path, concept in project.concepts.items():
+        passed = verdicts[path].passed if path in verdicts else 0
+        laws = len(concept.page.laws)
+        bar = "█" * (20 * passed // laws)
+        print(f"{path:28} {passed:3} of {laws:3} {bar:20} {'' if path in found else 'not begun'}")
+        kept, total = kept + passed, total + laws
+    print(f"{kept} of {total} laws")
+    return 0
+
+
+@app.command(name="run")
+def run_with(
+    module: tyro.conf.Positional[str],
+    arguments: tyro.conf.Positional[tuple[str, ...]] = (),
+    using: Path = Path("exercises"),
+) -> int:
+    """Run a program of the package with your own modules in place of the reference's.
+
+    Args:
+        module: The program, for example gptspec.cli.
+        arguments: What it is given; put -- before options.
+        using: Your modules, each named like its concept; where one is absent the reference serves.
+    """
+    project = Project.find(Path.cwd())
+    if not using.is_dir():
+        raise ValueError(f"{using} is no folder: start with litspec exercise")
+    replaced = substitute(project, using)
+    print(f"yours: {', '.join(replaced) or 'none'}", file=sys.stderr)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+def concept_at(project: Project, path: str) -> Concept:
+    """Return the concept at a path, or refuse in a way that helps."""
+    if path not in project.concepts:
+        near = difflib.get_close_matches(path, project.concepts, 1, 0.4)
+        hint = f": did you mean {near[0]}?" if near else ": see litspec list"
+        raise ValueError(f"there is no concept {path!r}{hint}")
+    return project.concepts[path]
 
 
 def main() -> None:

@@ -6,13 +6,15 @@ mistake made that names the law, which then must fail by an assertion (a strict 
 """
 
 import functools
-import importlib
-import linecache
+import json
 import re
+import signal
 import textwrap
-from collections.abc import Generator, Iterator
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,9 +22,11 @@ from hypothesis.errors import UnsatisfiedAssumption
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+from litspec import implementations
 from litspec import report as reports
 from litspec.check import check_concept
-from litspec.pages import Concept, Law, Mistake, Project
+from litspec.implementations import Implementation, NotOfferedError
+from litspec.pages import Concept, Law, Project
 from litspec.report import Result
 
 FAILING = re.compile(
@@ -35,7 +39,16 @@ STAND_IN = "data(...)"  # how Hypothesis shows an argument that draws later
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the law suite."""
-    parser.addoption("--laws-report", default=None, help="where to write the report of the laws")
+    group = parser.getgroup("litspec", "laws")
+    group.addoption("--laws-report", default=None, help="where to write the report of the laws")
+    group.addoption("--peers", action="store_true", help="judge the peers in tests/peers instead")
+    group.addoption(
+        "--yours", metavar="CONCEPT=FILE", action="append", help="judge this code instead"
+    )
+    group.addoption(
+        "--signatures", action="store_true", help="note which examples each mistake falls on"
+    )
+    group.addoption("--law-seconds", type=float, default=0, help="time limit of each law")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,50 +60,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Laws(config, project), "litspec-laws")
 
 
-def implementations(concept: Concept, law: Law) -> Iterator[Any]:
-    """Yield the modules a law judges, as pytest parameters."""
-    yield pytest.param(importlib.import_module(concept.import_name), id="reference")
-    for mistake in concept.page.mistakes:
-        if law.id in mistake.caught_by:
-            module: ModuleType | ValueError
-            try:
-                module = make_mistake(concept, mistake)
-            except ValueError as error:
-                module = error  # one bad diff must not hide the outcome of all other laws
-            yield pytest.param(
-                module,
-                id=f"mistake:{mistake.name}",
-                marks=pytest.mark.xfail(strict=True, raises=AssertionError),
-            )
-
-
-def make_mistake(concept: Concept, mistake: Mistake) -> ModuleType:
-    """Return the concept's module with a mistake made in its source.
-
-    Raises:
-        ValueError: If the diff does not fit, or the module no longer imports.
-    """
-    name = f"<{mistake.id}>"
-    try:
-        source = mistake.apply(concept.module.read_text(encoding="utf-8"))
-        module = ModuleType(concept.import_name, mistake.story)
-        module.__file__ = str(concept.module)
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
-        raise ValueError(f"{concept.page.file}:{mistake.line}: {mistake.id}: {error}") from error
-    return module
-
-
 class Laws:
     """One run of a project's laws."""
 
     def __init__(self, config: pytest.Config, project: Project) -> None:
         self.project = project
-        self.report_file = Path(config.getoption("--laws-report") or reports.path(project))
+        self.options = config.option
+        self.report_file = Path(self.options.laws_report or reports.path(project))
+        self.yours = dict(pair.split("=", 1) for pair in self.options.yours or ())
         self.concepts = {concept.law_file: concept for concept in project.concepts.values()}
         self.results: dict[str, list[Result]] = {}
+        self.loaded: dict[str, Implementation] = {}
         self.examples = 0
+        self.signatures: defaultdict[str, dict[str, dict[str, str]]] = defaultdict(dict)
         self.collect_examples = Sybil(
             [PythonCodeBlockParser(doctest_optionflags=config_flags(config))],
             patterns=["*.md"],
@@ -105,12 +87,64 @@ class Laws:
         """Give a law its implementations."""
         concept, law = self.law(Path(metafunc.module.__file__ or ""), metafunc.function.__name__)
         if law and concept.name in metafunc.fixturenames:
-            metafunc.parametrize(concept.name, list(implementations(concept, law)))
+            parameters = [self.parameter(one) for one in self.implementations(concept, law)]
+            metafunc.parametrize(concept.name, parameters)
+
+    def implementations(self, concept: Concept, law: Law) -> Iterator[Implementation]:
+        """Yield what a law is to judge in this run."""
+        if self.options.signatures and not self.yours:
+            yield from implementations.mistakes(concept)
+        elif self.options.peers:
+            yield from implementations.peers(self.project, concept, law)
+        elif self.yours:
+            if concept.path in self.yours:
+                if concept.path not in self.loaded:
+                    self.loaded[concept.path] = self.load_yours(concept)
+                yield self.loaded[concept.path]
+        else:
+            yield implementations.reference(concept)
+            yield from implementations.mistakes(concept, law)
+
+    def load_yours(self, concept: Concept) -> Implementation:
+        """Return the reader's own module, or why it could not be loaded in time."""
+        try:
+            with time_limit(self.options.law_seconds):
+                return implementations.yours(concept, self.yours[concept.path])
+        except TimeLimitError as error:
+            problem = ValueError(f"{self.yours[concept.path]}, on import: {error}")
+            return Implementation("yours", problem)
+
+    def parameter(self, one: Implementation) -> Any:
+        """Return an implementation as pytest wants it; what must fail is a strict xfail."""
+        marks: tuple[pytest.MarkDecorator, ...] = ()
+        if one.must_fail and not self.options.signatures:
+            # A mistake is caught by an assertion; a peer may deviate by an error of its own.
+            kind = AssertionError if one.name.startswith("mistake:") else Exception
+            marks = (pytest.mark.xfail(strict=True, raises=kind, reason=one.must_fail),)
+        return pytest.param(one.module, id=one.name, marks=marks)
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Leave out what has nothing to say of peers or of a reader's own code."""
+        if self.options.peers or self.yours or self.options.signatures:
+            judged = [
+                item
+                for item in items
+                if self.law(item.path, getattr(item, "originalname", ""))[1]
+                and "NOTSET" not in item.name
+            ]
+            config.hook.pytest_deselected(items=[item for item in items if item not in judged])
+            items[:] = judged
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Fail the laws whose mistake could not be made."""
+        """Fail the laws whose implementation could not be loaded."""
         for value in item.callspec.params.values() if hasattr(item, "callspec") else ():
             if isinstance(value, ValueError):
+                concept, law = self.law(item.path, getattr(item, "originalname", ""))
+                if law and self.yours:
+                    failed = Result(law=law.name, outcome="failed", load=str(value))
+                    self.results.setdefault(concept.path, []).append(failed)
                 pytest.fail(str(value), pytrace=False)
 
     def law(self, file: Path, function: str) -> tuple[Any, Law | None]:
@@ -121,28 +155,27 @@ class Laws:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Count the examples that Hypothesis tries."""
-        self.examples = 0
+        """Watch the examples that Hypothesis tries, within the time limit."""
+        tried: list[str] = []
         handle = getattr(getattr(item, "obj", None), "hypothesis", None)
-        if handle is None:
-            self.examples = 1
-            return (yield)
-        inner = handle.inner_test
-
-        @functools.wraps(inner)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            try:
-                self.examples += 1
-                return inner(*args, **kwargs)
-            except UnsatisfiedAssumption:
-                self.examples -= 1
-                raise
-
-        handle.inner_test = counted
+        inner: Any = handle and handle.inner_test
+        if handle:
+            handle.inner_test = watched(inner, tried, go_on=self.options.signatures)
         try:
-            return (yield)
+            with time_limit(self.options.law_seconds):
+                return (yield)
+        except Exception as error:
+            if not self.options.signatures:
+                raise
+            tried += [] if handle else [fell(error)]  # a law without drawn examples is one itself
         finally:
-            handle.inner_test = inner
+            if handle:
+                handle.inner_test = inner
+            self.examples = len(tried) or 1
+            concept, law = self.law(item.path, getattr(item, "originalname", ""))
+            if self.options.signatures and law and isinstance(item, pytest.Function):
+                seen = self.signatures[concept.path].setdefault(item.callspec.id, {})
+                seen[law.name] = "".join(tried) or "."
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -150,6 +183,8 @@ class Laws:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Record a law's outcome; when it fails, say which law and how to see it again."""
         outcome = yield
+        if call.excinfo and isinstance(call.excinfo.value, NotOfferedError | NotImplementedError):
+            outcome.outcome, outcome.wasxfail = "skipped", str(call.excinfo.value)
         concept, law = self.law(item.path, getattr(item, "originalname", ""))
         if law is None or call.when != "call" or not isinstance(item, pytest.Function):
             return outcome
@@ -188,9 +223,12 @@ class Laws:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and fail where page, module and law file do not agree."""
-        if self.results:
+        if self.yours or self.options.signatures:
+            content = {"results": self.results, "signatures": self.signatures}
+            self.report_file.write_text(json.dumps(content), encoding="utf-8")
+        elif self.results:
             reports.update(self.report_file, self.project, self.results)
-        if self.findings() and session.exitstatus == pytest.ExitCode.OK:
+        if not self.yours and self.findings() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -211,13 +249,71 @@ class Laws:
             )
 
 
+def watched(inner: Callable[..., Any], tried: list[str], *, go_on: bool) -> Callable[..., Any]:
+    """Return a property that notes how each example went, and can go on where it fell."""
+
+    @functools.wraps(inner)
+    def property(*args: Any, **kwargs: Any) -> None:
+        try:
+            inner(*args, **kwargs)
+            tried.append(".")
+        except UnsatisfiedAssumption:
+            raise
+        except Exception as error:
+            tried.append(fell(error))
+            if not go_on:
+                raise
+
+    return property
+
+
+def fell(error: Exception) -> str:
+    """Return a letter for how an example fell: small for an assertion, capital for another error.
+
+    Code that goes wrong in the same way gives the same letter: it stands for the message, its
+    numbers rounded, since the same formula written otherwise may differ in the last digits.
+    """
+    text = re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.3g}", str(error))
+    letter = chr(ord("a") + zlib.crc32(f"{type(error).__name__} {text}".encode()) % 26)
+    return letter if isinstance(error, AssertionError) else letter.upper()
+
+
+class TimeLimitError(BaseException):
+    """A law took too long. Not an `Exception`: Hypothesis would try to make it smaller."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after a while, where the system has alarms."""
+    if not seconds or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeLimitError(f"still running after {seconds:g} seconds: an endless loop?")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def judge(outcome: pytest.TestReport, call: pytest.CallInfo[None], implementation: str) -> str:
     """Return the word for what happened."""
-    if not implementation.startswith("mistake:"):
-        return "passed" if outcome.passed else "failed"
-    if call.excinfo is None:
-        return "survived"
-    return "caught" if outcome.skipped else "crashed"
+    error = call.excinfo and call.excinfo.value
+    mistake = implementation.startswith("mistake:")
+    if isinstance(error, NotOfferedError | NotImplementedError) and not mistake:
+        return "not offered"
+    if outcome.passed:
+        return "passed"
+    if outcome.skipped:
+        return "caught" if mistake else "deviates"
+    if mistake:
+        return "survived" if error is None else "crashed"
+    return "failed"
 
 
 def counterexample(error: BaseException, argument: str) -> str:

@@ -13,7 +13,9 @@ class Result(TypedDict, total=False):
     """One law tried on one implementation.
 
     `outcome` is passed or failed; for a mistake caught, survived (the law held all the same)
-    or crashed (it fell to something other than an assertion).
+    or crashed (it fell to something other than an assertion); for a peer also deviates (it fails
+    as declared) or not offered, which for a reader's own code means to do. `load` says why the
+    implementation could not even be imported.
     """
 
     law: str
@@ -23,6 +25,7 @@ class Result(TypedDict, total=False):
     seconds: float
     counterexample: str
     error: str
+    load: str
 
 
 class Entry(TypedDict):
