@@ -126,22 +126,25 @@ def exercise(paths: tyro.conf.Positional[tuple[str, ...]], into: Path = Path("ex
 
 @app.command
 def judge(
-    target: tyro.conf.Positional[str],
-    concept: str | None = None,
-    seconds: float = 20.0,
-    explain: bool = True,
+    what: tyro.conf.Positional[tuple[str, ...]], seconds: float = 20.0, explain: bool = True
 ) -> int:
     """Judge your own code by the laws: a file, a folder of files, or an importable module.
 
     Args:
-        target: exercises/attention/causal.py, say, or a folder: then every concept in it.
-        concept: Which concept a file or module is, where its path does not end in one.
+        what: A concept and a file, as in: attention/causal my_file.py. A file whose path ends like
+            a concept's needs no concept, and a folder is searched for all of them.
         seconds: Time limit of each law.
         explain: When a law is broken, look for the mistake that the code resembles.
     """
+    if not 1 <= len(what) <= 2:
+        raise ValueError("say what to judge: litspec judge attention/causal my_file.py")
     project = Project.find(Path.cwd())
+    *concept, target = what
     verdicts = judging.judge(
-        project, judging.targets(project, concept, target), seconds=seconds, explain=explain
+        project,
+        judging.targets(project, concept[0] if concept else None, target),
+        seconds=seconds,
+        explain=explain,
     )
     for verdict in verdicts:
         print("\n".join(judging.tell(project, verdict)))

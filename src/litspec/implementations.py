@@ -105,16 +105,16 @@ def peers(project: Project, concept: Concept, law: Law) -> Iterator[Implementati
         yield Implementation(name, load(file, f"peers.{name}.{concept.name}"), reason)
 
 
-def yours(concept: Concept, target: str) -> Implementation:
-    """Return a reader's own file, or importable module."""
+def yours(target: str, name: str) -> ModuleType | ValueError:
+    """Return a reader's own file, or importable module, or why there is none."""
     file = Path(target)
     if file.suffix == ".py" or file.exists():
-        return Implementation("yours", load(file, f"yours.{concept.name}"))
+        return load(file, name)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return Implementation("yours", open_module(importlib.import_module(target)))
+        return open_module(importlib.import_module(target))
     except Exception as error:
-        return Implementation("yours", ValueError(f"{target} does not import: {describe(error)}"))
+        return ValueError(f"{target} does not import: {describe(error)}")
 
 
 class Substitute(MetaPathFinder):

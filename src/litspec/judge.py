@@ -16,6 +16,7 @@ from litspec.report import Result
 # For each law, how each example went: "." held, a letter says in which way it fell.
 Signature = dict[str, str]
 GOOD_MATCH = 0.6
+SECONDS = 20.0  # time limit of a law
 SHOWN = 3  # broken laws told at length
 
 
@@ -61,7 +62,7 @@ def run(project: Project, concepts: Iterable[Concept], *options: str) -> Seen:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "seen.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        files = [str(concept.law_file) for concept in concepts]
+        files = [str(concept.law_file) for concept in concepts if concept.law_file.exists()]
         ended = subprocess.run(
             [*command, *files, *options, f"--laws-report={report}"],
             cwd=project.root,
@@ -78,7 +79,7 @@ def run(project: Project, concepts: Iterable[Concept], *options: str) -> Seen:
 
 
 def judge(
-    project: Project, targets: Mapping[str, str], *, seconds: float = 20.0, explain: bool = True
+    project: Project, targets: Mapping[str, str], *, seconds: float = SECONDS, explain: bool = True
 ) -> list[Verdict]:
     """Return what the laws say of a reader's code.
 
@@ -157,7 +158,9 @@ def signatures(project: Project, concept: Concept) -> dict[str, Signature]:
             return known
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = run(project, [concept], "--signatures")["signatures"].get(concept.path, {})
+    found = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}")["signatures"].get(
+        concept.path, {}
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"fingerprints": marks, "signatures": found}, indent=1)
     file.write_text(content + "\n", encoding="utf-8")
@@ -190,7 +193,7 @@ def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
         name = place.with_suffix("").as_posix()
         path = next((one for one in project.concepts if name.endswith(f"/{one}")), None)
     if path is None:
-        raise ValueError(f"which concept is {target}? Say it: --concept attention/causal, for one")
+        raise ValueError(f"which concept is {target}? Say it first: attention/causal {target}")
     return {path: str(place) if place.exists() else target}
 
 

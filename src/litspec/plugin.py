@@ -67,10 +67,13 @@ class Laws:
         self.project = project
         self.options = config.option
         self.report_file = Path(self.options.laws_report or reports.path(project))
-        self.yours = dict(pair.split("=", 1) for pair in self.options.yours or ())
+        self.yours: defaultdict[str, list[str]] = defaultdict(list)
+        for pair in self.options.yours or ():
+            path, _, target = pair.partition("=")
+            self.yours[path].append(target)
         self.concepts = {concept.law_file: concept for concept in project.concepts.values()}
         self.results: dict[str, list[Result]] = {}
-        self.loaded: dict[str, Implementation] = {}
+        self.loaded: dict[tuple[str, str], Implementation] = {}
         self.examples = 0
         self.signatures: defaultdict[str, dict[str, dict[str, str]]] = defaultdict(dict)
         self.collect_examples = Sybil(
@@ -88,7 +91,9 @@ class Laws:
         concept, law = self.law(Path(metafunc.module.__file__ or ""), metafunc.function.__name__)
         if law and concept.name in metafunc.fixturenames:
             parameters = [self.parameter(one) for one in self.implementations(concept, law)]
-            metafunc.parametrize(concept.name, parameters)
+            # By the default scope Hypothesis would take a concept that is named like a fixture of
+            # pytest (cache) for that fixture, made anew for each law and not for each example.
+            metafunc.parametrize(concept.name, parameters, scope="module")
 
     def implementations(self, concept: Concept, law: Law) -> Iterator[Implementation]:
         """Yield what a law is to judge in this run."""
@@ -97,22 +102,23 @@ class Laws:
         elif self.options.peers:
             yield from implementations.peers(self.project, concept, law)
         elif self.yours:
-            if concept.path in self.yours:
-                if concept.path not in self.loaded:
-                    self.loaded[concept.path] = self.load_yours(concept)
-                yield self.loaded[concept.path]
+            for target in self.yours[concept.path]:
+                if (concept.path, target) not in self.loaded:
+                    self.loaded[concept.path, target] = self.load_yours(concept, target)
+                yield self.loaded[concept.path, target]
         else:
             yield implementations.reference(concept)
             yield from implementations.mistakes(concept, law)
 
-    def load_yours(self, concept: Concept) -> Implementation:
-        """Return the reader's own module, or why it could not be loaded in time."""
+    def load_yours(self, concept: Concept, target: str) -> Implementation:
+        """Return a reader's own module, or why it could not be loaded in time."""
+        several = len(self.yours[concept.path]) > 1
+        name = f"yours:{Path(target).stem}" if several else "yours"
         try:
             with time_limit(self.options.law_seconds):
-                return implementations.yours(concept, self.yours[concept.path])
+                return Implementation(name, implementations.yours(target, f"{name}.{concept.name}"))
         except TimeLimitError as error:
-            problem = ValueError(f"{self.yours[concept.path]}, on import: {error}")
-            return Implementation("yours", problem)
+            return Implementation(name, ValueError(f"{target}, on import: {error}"))
 
     def parameter(self, one: Implementation) -> Any:
         """Return an implementation as pytest wants it; what must fail is a strict xfail."""
@@ -164,10 +170,11 @@ class Laws:
         try:
             with time_limit(self.options.law_seconds):
                 return (yield)
-        except Exception as error:
+        except (Exception, TimeLimitError) as error:
             if not self.options.signatures:
                 raise
-            tried += [] if handle else [fell(error)]  # a law without drawn examples is one itself
+            if not handle or isinstance(error, TimeLimitError):
+                tried.append(fell(error))  # a law without drawn examples is one itself
         finally:
             if handle:
                 handle.inner_test = inner
@@ -267,13 +274,15 @@ def watched(inner: Callable[..., Any], tried: list[str], *, go_on: bool) -> Call
     return property
 
 
-def fell(error: Exception) -> str:
+def fell(error: BaseException) -> str:
     """Return a letter for how an example fell: small for an assertion, capital for another error.
 
     Code that goes wrong in the same way gives the same letter: it stands for the message, its
     numbers rounded, since the same formula written otherwise may differ in the last digits.
     """
-    text = re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.3g}", str(error))
+    # pytest's explanations name files and addresses: `<function double at 0x7f…>`.
+    text = re.sub(r"<[^>]*>|\n +\+ .*", "", str(error))
+    text = re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.3g}", text)
     letter = chr(ord("a") + zlib.crc32(f"{type(error).__name__} {text}".encode()) % 26)
     return letter if isinstance(error, AssertionError) else letter.upper()
 

@@ -1,0 +1,193 @@
+"""A reader's own code before the laws: to do, broken, late, unreadable, and what it resembles."""
+
+import subprocess
+import sys
+
+import pytest
+
+from litspec import judge as judging
+from litspec.cli import app
+from litspec.exercise import TO_DO, empty
+from litspec.pages import Project
+
+CONCEPT, MODULE = "arithmetic/double", "src/toy/arithmetic/double.py"
+
+
+@pytest.fixture
+def answer(book, capsys):
+    """Judge a text as the reader's module; return exit code and what was printed."""
+    (book.root / "own").mkdir()
+
+    def judge(text, *options):
+        file = book.root / "own" / "mine.py"
+        file.write_text(text)
+        code = app.cli(args=["judge", CONCEPT, str(file), *options])
+        return code, capsys.readouterr().out
+
+    return judge
+
+
+def test_an_exercise_keeps_all_but_the_bodies(book, capsys):
+    assert app.cli(args=["exercise", CONCEPT]) == 0
+    text = (book.root / "exercises" / f"{CONCEPT}.py").read_text()
+    assert '"""Return twice a number."""' in text
+    assert "def double(number):" in text
+    assert TO_DO in text
+    assert "2 * number" not in text
+
+
+def test_an_exercise_is_never_overwritten(book):
+    app.cli(args=["exercise", CONCEPT])
+    with pytest.raises(ValueError, match="there already"):
+        app.cli(args=["exercise", CONCEPT])
+
+
+def test_an_exercise_is_to_do_until_it_is_done(book, capsys):
+    app.cli(args=["exercise", CONCEPT])
+    file = book.root / "exercises" / f"{CONCEPT}.py"
+    assert app.cli(args=["judge", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert out.count("to do") == 2
+    assert "BROKEN" not in out
+    file.write_text((book.root / MODULE).read_text())
+    assert app.cli(args=["judge", "exercises"]) == 0
+    assert "2 of 2 laws hold" in capsys.readouterr().out
+
+
+def test_a_missing_name_is_to_do(answer):
+    code, out = answer("def triple(number): return 3 * number\n")
+    assert code == 1
+    assert "has no double" in out
+    assert "BROKEN" not in out
+
+
+def test_broken_code_shows_the_law_the_counterexample_and_the_mistake_it_resembles(answer):
+    code, out = answer(
+        "def double(n):\n    if isinstance(n, str): raise TypeError(n)\n    return n + n + 1\n"
+    )
+    assert code == 1
+    assert "BROKEN  is-even" in out
+    assert "holds   rejects-text" in out
+    assert "breaks is-even and keeps the rest" in out
+    assert "number=0" in out
+    assert "(100% alike): double.plus-one, docs/arithmetic/double.md:23" in out
+
+
+def test_code_that_is_wrong_in_its_own_way_is_not_compared(answer):
+    code, out = answer(
+        "def double(n):\n    if isinstance(n, str): raise TypeError(n)\n"
+        "    return 2 * n if n else 1\n"
+    )
+    assert code == 1
+    assert "this mistake" not in out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def double(\n", ["mine.py:1:", "'(' was never closed"]),
+        ("import nothing_like_this\n", ["does not import", "nothing_like_this"]),
+        ("while True: pass\n", ["on import", "endless loop"]),
+        ("def double(): return 2\n", ["takes 0 positional arguments but 1 was given"]),
+        ("def double(n):\n    while True: pass\n", ["still running after 1 seconds"]),
+        ("def double(n): return 'two'\n", ["BROKEN", "not all arguments converted"]),
+    ],
+)
+def test_bad_files_get_a_clear_line(answer, text, words):
+    code, out = answer(text, "--seconds", "1")
+    assert code == 1
+    for word in words:
+        assert word in out
+
+
+def test_a_module_that_can_be_imported_is_judged(book, capsys, monkeypatch):
+    (book.root / "mine.py").write_text((book.root / MODULE).read_text())
+    assert app.cli(args=["judge", CONCEPT, "mine"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["exercise", "arithmetic/duble"], "did you mean arithmetic/double"),
+        (["judge", CONCEPT, "absent.py"], "no file absent.py"),
+        (["judge"], "say what to judge"),
+        (["judge", "docs"], "no file that is named like a concept"),
+        (["judge", "mkdocs.yml"], "which concept is mkdocs.yml"),
+        (["judge", "a/b", "x.py"], "no concept"),
+        (["run", "toy.cli"], "no folder"),
+    ],
+)
+def test_what_is_not_there_is_said(book, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        app.cli(args=arguments)
+
+
+def test_progress_counts_laws_by_concept_and_remembers_nothing(book, capsys):
+    app.cli(args=["exercise", CONCEPT])
+    capsys.readouterr()
+    before = sorted(book.root.rglob("*.json"))
+    assert app.cli(args=["progress"]) == 0
+    assert "0 of 2 laws" in capsys.readouterr().out
+    assert sorted(book.root.rglob("*.json")) == before
+
+
+def test_a_program_runs_on_the_readers_own_modules(book):
+    (book.root / "src/toy/show.py").write_text(
+        "from toy.arithmetic.double import double\nimport sys\nprint(double(int(sys.argv[1])))\n"
+    )
+    own = book.root / "exercises" / f"{CONCEPT}.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("def double(n): return 'my own'\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "litspec", "run", "toy.show", "--", "4"],
+        cwd=book.root, env={"PYTHONPATH": "src"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout == "my own\n"
+    assert f"yours: {CONCEPT}" in ran.stderr
+
+
+def test_signatures_are_made_once_and_again_when_a_file_changes(book, monkeypatch):
+    project = Project.find(book.root)
+    concept = project.concepts[CONCEPT]
+    first = judging.signatures(project, concept)
+    assert set(first) == {"mistake:plus-one", "mistake:unchecked"}
+    assert set(first["mistake:plus-one"]["is-even"]) != {"."}
+    assert set(first["mistake:plus-one"]["rejects-text"]) == {"."}
+    monkeypatch.setattr(judging, "run", lambda *_: pytest.fail("ran again"))
+    assert judging.signatures(project, concept) == first
+    book.edit(MODULE, '"""Doubling."""', '"""Doubling, again."""')
+    with pytest.raises(pytest.fail.Exception):
+        judging.signatures(project, concept)
+
+
+def test_private_helpers_are_left_out_unless_something_outside_a_body_needs_them():
+    source = '''\
+"""M."""
+
+def _used(): return 1
+
+def _unused(): return 2
+
+TABLE = {"a": _used}
+
+class Public:
+    """P."""
+
+    size: int = 3
+
+    def __init__(self, size: int) -> None:
+        """Set."""
+        self.size = size
+
+    def _hidden(self): return 1
+
+    def one(self): return _unused()
+'''
+    text = empty(source)
+    assert "_unused" not in text
+    assert "_hidden" not in text
+    assert "def _used(): raise NotImplementedError" in text
+    assert "def one(self): raise NotImplementedError" in text
+    assert '"""Set."""\n        raise NotImplementedError' in text
+    assert "size: int = 3" in text
+    compile(text, "exercise", "exec")
