@@ -19,7 +19,11 @@ def install(session: nox.Session, *groups: str) -> None:
 def demo(session: nox.Session) -> None:
     """Train a small GPT on Python's own documentation: about three minutes on two cores."""
     install(session)
-    session.run("gptspec", "train", "--out=build/demo", "--fresh", *session.posargs)
+    program, *options = ["gptspec", *session.posargs]
+    if options[:1] == ["--using"]:  # your own modules in place of the reference's
+        program = f"litspec run --using {options[1]} gptspec.cli --"
+        options = options[2:]
+    session.run(*program.split(), "train", "--out=build/demo", "--fresh", *options)
 
 
 @nox.session
@@ -44,7 +48,8 @@ def gpu(session: nox.Session) -> None:
 def peers(session: nox.Session) -> None:
     """Run the laws on other libraries: torch, transformers, and more."""
     install(session, "tests", "site", "peers")
-    session.run("pytest", "tests", "--peers", "--laws-report=build/peers.json", *session.posargs)
+    record = "--laws-report=docs/assets/peers.json"
+    session.run("pytest", "tests", "--peers", record, *session.posargs)
 
 
 @nox.session

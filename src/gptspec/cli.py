@@ -22,7 +22,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from gptspec import baselines, display, files
+from gptspec import display, evaluation, files
 from gptspec.display import console
 from gptspec.generation.decoding import Decoding, generate
 from gptspec.gpt.model import GPT, GPTConfig, parameter_count
@@ -36,9 +36,9 @@ from gptspec.training.loop import Run, TrainConfig
 from gptspec.training.loss import bits_per_byte
 
 SHAPE = GPTConfig(
-    vocab_size=1024, context_length=128, d_model=192, n_layers=4, n_heads=4, bias=False
+    vocab_size=2048, context_length=128, d_model=192, n_layers=4, n_heads=4, bias=False
 )
-TRAINING = TrainConfig(steps=600, batch_size=16, learning_rate=3e-3, warmup=30, floor=1e-4)
+TRAINING = TrainConfig(steps=850, batch_size=16, learning_rate=3e-3, warmup=40, floor=1e-4)
 N_STORIES = 5000
 
 app = tyro.extras.SubcommandApp()
@@ -320,14 +320,21 @@ class Trainee:
         display.loss_curve(curve, range(1, len(self.losses) + 1), self.losses, self.validation)
         with console.status("comparing with gzip, xz and n-grams"):
             before, text = (self._documents(ids) for ids in (self.train_ids, self.validation_ids))
-            _, bits = self.evaluate(self.check_windows)
+            model, batch_size = self.run.model, self.run.config.batch_size
+            score = evaluation.score(
+                model,
+                self.tokenizer,
+                text,
+                stride=max(model.config.context_length // 2, 1),
+                batch_size=batch_size,
+            )
             display.comparison(
                 {
-                    "[bold]this GPT[/]": bits,
-                    "gzip -9": baselines.gzip_bits_per_byte(text),
-                    "xz -9e": baselines.xz_bits_per_byte(text),
-                    "xz -9e, after the training text": baselines.xz_bits_per_byte(text, before),
-                    "character 6-grams": baselines.ngram_bits_per_byte(text, before),
+                    "[bold]this GPT[/]": score.bits_per_byte,
+                    "gzip -9": evaluation.gzip_bits_per_byte(text),
+                    "xz -9e": evaluation.xz_bits_per_byte(text),
+                    "xz -9e, after the training text": evaluation.xz_bits_per_byte(text, before),
+                    "6-grams of bytes": evaluation.NGram(before, order=6).bits_per_byte(text),
                 }
             )
         console.print(f"loss curve in {curve}")

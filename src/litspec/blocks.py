@@ -1,10 +1,13 @@
-"""The site's blocks, as a Markdown extension: `/// law`, `/// mistake` and the table `/// laws`.
+"""The site's blocks, as a Markdown extension: `/// law`, `/// mistake`, and tables of all.
 
 What they show comes from the law files and from the report of the laws. Where the report does not
 speak for a page as it stands, a warning says so, which fails a strict build.
 """
 
+import ast
 import logging
+import re
+from collections import Counter
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block, type_string
 
 from litspec import report as reports
+from litspec.exercise import to_write
+from litspec.implementations import deviations, peer_files
 from litspec.pages import Concept, Project
 from litspec.report import Report, Result
 
@@ -127,7 +132,7 @@ class LawsBlock(Block):  # type: ignore[misc]
         for concept in project.concepts.values():
             title = SubElement(parent, "h2")
             SubElement(title, "a", {"href": f"{concept.path}.md"}).text = concept.page.title
-            rows = SubElement(SubElement(parent, "table", {"class": "laws"}), "tbody")
+            rows = table(parent, "law", "statement", "examples", "mistakes")
             entry = self.config["report"].get(concept.path)
             for law in concept.page.laws:
                 results = entry["results"] if entry else []
@@ -144,6 +149,119 @@ class LawsBlock(Block):  # type: ignore[misc]
         return SubElement(parent, "div")
 
 
+class ConformanceBlock(Block):  # type: ignore[misc]
+    """The matrix of laws and peers, from the record of the peers' last run."""
+
+    NAME = "conformance"
+    ARGUMENT = None
+    SIGNS = {"passed": "✓", "deviates": "≠", "not offered": "·", "failed": "✗"}  # noqa: RUF012
+
+    def on_create(self, parent: Element) -> Element:
+        """Write totals by peer, then a table for each concept, deviations told below it."""
+        project: Project = self.config["project"]
+        record = reports.read(reports.peers_path(project))
+        rows = [
+            (path, one)
+            for path in project.concepts
+            if path in record
+            for one in record[path]["results"]
+        ]
+        self.totals(parent, rows)
+        for path, concept in project.concepts.items():
+            results = [one for where, one in rows if where == path]
+            if not results:
+                continue
+            title = SubElement(parent, "h3")
+            SubElement(title, "a", {"href": f"{path}.md"}).text = concept.page.title
+            if record[path]["fingerprints"] != reports.fingerprints(concept):
+                note = SubElement(parent, "p", {"class": "stale"})
+                note.text = "Recorded before the last change of this concept."
+            self.matrix(parent, concept, results)
+        return SubElement(parent, "div")
+
+    def totals(self, parent: Element, rows: list[tuple[str, Result]]) -> None:
+        """Write how many concepts and laws each peer was judged by."""
+        body = table(parent, "", "concepts", "laws kept", "deviations", "not offered")
+        for peer in sorted({one["implementation"] for _, one in rows}):
+            own = [(path, one["outcome"]) for path, one in rows if one["implementation"] == peer]
+            counts = Counter(outcome for _, outcome in own)
+            concepts = len({path for path, _ in own})
+            row = SubElement(body, "tr")
+            for text in (
+                peer, concepts, counts["passed"], counts["deviates"], counts["not offered"],
+            ):  # fmt: skip
+                SubElement(row, "td").text = str(text)
+
+    def matrix(self, parent: Element, concept: Concept, results: list[Result]) -> None:
+        """Write one concept's laws by peers, and the reasons of its deviations."""
+        peers = sorted({one["implementation"] for one in results})
+        cells = {(one["law"], one["implementation"]): one for one in results}
+        body = table(parent, "law", *peers)
+        for law in concept.page.laws:
+            row = SubElement(body, "tr")
+            link = SubElement(SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"})
+            link.text = law.name
+            for peer in peers:
+                outcome = cells.get((law.name, peer), Result(outcome="not offered"))["outcome"]
+                SubElement(row, "td", {"title": outcome}).text = self.SIGNS.get(outcome, outcome)
+        files = peer_files(self.config["project"], concept)
+        for one in results:
+            if one["outcome"] == "deviates":
+                reason = deviations(files[one["implementation"]]).get(one["law"], "")
+                shown = escape(f"{one.get('counterexample', '')}\n\n{one.get('error', '')}".strip())
+                html = (
+                    f"<details class='deviation'><summary>{escape(one['implementation'])} breaks "
+                    f"{escape(one['law'])}: {escape(reason)}</summary>"
+                    f"<pre class='counterexample'>{shown}</pre></details>"
+                )
+                SubElement(parent, "div").text = self.md.htmlStash.store(html)
+
+
+class CourseBlock(Block):  # type: ignore[misc]
+    """The exercises in order: what each needs and how much there is to write."""
+
+    NAME = "course"
+    ARGUMENT = None
+
+    def on_create(self, parent: Element) -> Element:
+        """Write a table with a row for each concept."""
+        project: Project = self.config["project"]
+        body = table(parent, "exercise", "uses", "to write", "lines", "laws")
+        for concept in project.concepts.values():
+            source = concept.module.read_text(encoding="utf-8")
+            uses = [
+                other.name
+                for other in project.concepts.values()
+                if other is not concept and re.search(rf"\b{other.import_name}\b", dotted(source))
+            ]
+            row = SubElement(body, "tr")
+            SubElement(
+                SubElement(row, "td"), "a", {"href": f"{concept.path}.md"}
+            ).text = concept.path
+            functions, lines = to_write(source)
+            for text in (", ".join(uses) or "–", functions, lines, len(concept.page.laws)):
+                SubElement(row, "td").text = str(text)
+        return SubElement(parent, "div")
+
+
+def dotted(source: str) -> str:
+    """Return the imports of a module, one full dotted name a line."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
+    return "\n".join(names)
+
+
+def table(parent: Element, *titles: str) -> Element:
+    """Open a table and return its body."""
+    whole = SubElement(parent, "table", {"class": "laws"})
+    row = SubElement(SubElement(whole, "thead"), "tr")
+    for title in titles:
+        SubElement(row, "th").text = title
+    return SubElement(whole, "tbody")
+
+
 class LitspecExtension(BlocksExtension):  # type: ignore[misc]
     """The blocks of the project in the current folder."""
 
@@ -152,7 +270,7 @@ class LitspecExtension(BlocksExtension):  # type: ignore[misc]
         project = Project.find(Path.cwd())
         report = reports.read(reports.path(project))
         config = {"project": project, "report": report, "warned": set[str]()}
-        for block in (LawBlock, MistakeBlock, LawsBlock):
+        for block in (LawBlock, MistakeBlock, LawsBlock, ConformanceBlock, CourseBlock):
             block_mgr.register(block, config)
 
 

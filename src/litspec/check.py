@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from litspec.implementations import deviations
 from litspec.pages import TODO, Concept, Finding, Project
 
 
@@ -18,7 +19,24 @@ def check(project: Project) -> list[Finding]:
     ]
     for concept in project.concepts.values():
         findings += check_concept(project, concept)
-    return findings
+    return [*findings, *_peers(project)]
+
+
+def _peers(project: Project) -> Iterator[Finding]:
+    """Yield adapters that stand for no concept, and deviations from laws that are not there."""
+    for file in sorted((project.tests / "peers").glob("[!_.]*/**/[!_]*.py")):
+        path = file.relative_to(project.tests / "peers").with_suffix("").as_posix()
+        concept = project.concepts.get(path.partition("/")[2])
+        if concept is None:
+            yield Finding(file, 1, "this adapter is named like no concept: move or remove it")
+            continue
+        try:
+            declared = deviations(file)
+        except (ValueError, SyntaxError) as error:
+            yield Finding(file, 1, str(error))
+            continue
+        for name in declared.keys() - {law.name for law in concept.page.laws}:
+            yield Finding(file, 1, f"DEVIATIONS names {name}, which {concept.page.file} lacks")
 
 
 def check_concept(project: Project, concept: Concept) -> Iterator[Finding]:

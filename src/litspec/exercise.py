@@ -58,6 +58,17 @@ def empty(source: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)) + "\n"
 
 
+def to_write(source: str) -> tuple[int, int]:
+    """Return how many bodies an exercise leaves to write, and how many lines the reference took."""
+    functions = lines = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, Function):
+            body = node.body[ast.get_docstring(node) is not None :]
+            functions += bool(body)
+            lines += sum((one.end_lineno or 0) - one.lineno + 1 for one in body)
+    return functions, lines
+
+
 def _definitions(body: Sequence[ast.stmt], kept: set[str]) -> Iterator[Definition]:
     """Yield functions, methods and classes, but not what stands inside one that is left out."""
     for node in body:

@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the law suite."""
     group = parser.getgroup("litspec", "laws")
     group.addoption("--laws-report", default=None, help="where to write the report of the laws")
+    group.addoption("--reference", action="store_true", help="judge no mistakes")
     group.addoption("--peers", action="store_true", help="judge the peers in tests/peers instead")
     group.addoption(
         "--yours", metavar="CONCEPT=FILE", action="append", help="judge this code instead"
@@ -108,7 +109,8 @@ class Laws:
                 yield self.loaded[concept.path, target]
         else:
             yield implementations.reference(concept)
-            yield from implementations.mistakes(concept, law)
+            if not self.options.reference:
+                yield from implementations.mistakes(concept, law)
 
     def load_yours(self, concept: Concept, target: str) -> Implementation:
         """Return a reader's own module, or why it could not be loaded in time."""
@@ -233,14 +235,15 @@ class Laws:
         if self.yours or self.options.signatures:
             content = {"results": self.results, "signatures": self.signatures}
             self.report_file.write_text(json.dumps(content), encoding="utf-8")
-        elif self.results:
+        elif self.results and not self.options.reference:
             reports.update(self.report_file, self.project, self.results)
-        if not self.yours and self.findings() and session.exitstatus == pytest.ExitCode.OK:
+        partial = self.yours or self.options.reference
+        if not partial and self.findings() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how many laws held and how many mistakes were caught."""
-        for finding in self.findings():
+        for finding in () if self.yours or self.options.reference else self.findings():
             terminalreporter.write_line(finding, red=True)
         seen = [result for results in self.results.values() for result in results]
         if seen:

@@ -52,6 +52,11 @@ def path(project: Project) -> Path:
     return project.root / "build" / "laws.json"
 
 
+def peers_path(project: Project) -> Path:
+    """Return where the record of the peers lies: with the book, since their runs are rare."""
+    return project.docs / "assets" / "peers.json"
+
+
 def read(file: Path) -> Report:
     """Return a report; one that is absent or unreadable is an empty one, and so is stale."""
     try:

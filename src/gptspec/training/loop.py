@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from torch import Tensor
 from gptspec import files
 from gptspec.gpt.model import GPT
 from gptspec.sampling.batches import Windows, batch
+from gptspec.training import muon
 from gptspec.training.loss import cross_entropy
 from gptspec.training.optimizer import AdamW, clip, parameter_groups
 from gptspec.training.schedule import learning_rate
 
 IGNORE = -100
 PARTIAL = ".partial"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MOMENTS: dict[type, tuple[str, ...]] = {
+    AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    muon.Muon: ("momentum_buffer",),
+}
+Choice = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,7 @@ class TrainConfig:
         steps: How often the weights are moved.
         batch_size: Windows whose mean loss decides a step.
         accumulation: Parts a batch is read in, one after the other, to need less memory.
+        optimizer: AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
         learning_rate: The highest learning rate.
         warmup: Steps that climb towards it.
         floor: The learning rate that the last steps come close to.
@@ -48,6 +55,7 @@ class TrainConfig:
     steps: int
     batch_size: int
     accumulation: int = 1
+    optimizer: Choice = "adamw"
     learning_rate: float = 3e-3
     warmup: int = 0
     floor: float = 0.0
@@ -61,6 +69,7 @@ class TrainConfig:
             "steps": (self.steps >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "accumulation": (1 <= self.accumulation <= self.batch_size, "from 1 to batch_size"),
+            "optimizer": (self.optimizer in get_args(Choice), "adamw or muon"),
             "learning_rate": (0 < self.learning_rate < math.inf, "above 0 and finite"),
             "warmup": (0 <= self.warmup < self.steps, "at least 0 and below steps"),
             "floor": (0 <= self.floor <= self.learning_rate, "from 0 to learning_rate"),
@@ -110,10 +119,16 @@ class Run:
     def __init__(self, model: GPT, config: TrainConfig) -> None:
         self.model = model
         self.config = config
-        self.optimizer = AdamW(
-            parameter_groups(model, weight_decay=config.weight_decay), betas=config.betas
-        )
+        self.optimizers = _optimizers(model, config)
         self.step = 0  # steps taken
+
+
+def _optimizers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    if config.optimizer == "adamw":
+        groups = parameter_groups(model, weight_decay=config.weight_decay)
+        return [AdamW(groups, betas=config.betas)]
+    hidden, rest = muon.parameter_groups(model, weight_decay=config.weight_decay)
+    return [muon.Muon(hidden), AdamW(rest, betas=config.betas)]
 
 
 def train(run: Run, windows: Windows) -> Iterator[Record]:
@@ -149,9 +164,10 @@ def _advance(run: Run, windows: Windows) -> Record:
             f"the gradient of step {step + 1} is {norm}, with a loss of {loss}: "
             "try a lower learning_rate or a longer warmup"
         )
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.optimizer.step()
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     run.step += 1
     return Record(step=run.step, loss=loss, learning_rate=rate, norm=norm)
 
@@ -236,7 +252,8 @@ def save(folder: Path, run: Run) -> None:
     moments = {
         f"{name}/{moment}": value
         for name, parameter in run.model.named_parameters()
-        for moment, value in run.optimizer.state.get(parameter, {}).items()
+        for optimizer in run.optimizers
+        for moment, value in optimizer.state.get(parameter, {}).items()
     }
     files.write_tensors(aside / "moments.safetensors", moments)
     training = {"step": run.step, "config": dataclasses.asdict(run.config)}
@@ -303,16 +320,25 @@ def resume(folder: Path, *, device: torch.device | str | None = None) -> Run:
 
 def _restore(run: Run, file: Path) -> None:
     moments = files.read_tensors(file)
-    trained = {name: p for name, p in run.model.named_parameters() if p.requires_grad and run.step}
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    moved = [
+        (parameter, optimizer)
+        for optimizer in run.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if run.step
+    ]
     fitting = {
-        f"{name}/{moment}": torch.Size() if moment == "step" else parameter.shape
-        for name, parameter in trained.items()
-        for moment in MOMENTS
+        f"{names[parameter]}/{moment}": torch.Size() if moment == "step" else parameter.shape
+        for parameter, optimizer in moved
+        for moment in MOMENTS[type(optimizer)]
     }
     if fitting != {name: tensor.shape for name, tensor in moments.items()}:
         raise ValueError(f"{file} does not hold the moments of the model beside it")
-    for name, parameter in trained.items():
-        run.optimizer.state[parameter] = {
-            moment: moments[f"{name}/{moment}"].to("cpu" if moment == "step" else parameter.device)
-            for moment in MOMENTS
+    for parameter, optimizer in moved:
+        optimizer.state[parameter] = {
+            moment: moments[f"{names[parameter]}/{moment}"].to(
+                "cpu" if moment == "step" else parameter.device
+            )
+            for moment in MOMENTS[type(optimizer)]
         }

@@ -1,0 +1,157 @@
+"""Muon: a matrix moves equally far in all the directions in which its gradient points."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gptspec.gpt.model import GPT
+from gptspec.training import optimizer
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+EPSILON = 1e-7  # a matrix shorter than this counts as zero
+RMS = 0.2  # root mean square of a step, in learning rates: about that of AdamW's
+
+
+def orthogonalize(
+    matrix: Float[Tensor, "*batch rows columns"], steps: int = 5
+) -> Float[Tensor, "*batch rows columns"]:
+    """Return the matrix with its singular values brought close to 1, and its singular vectors kept.
+
+    Five steps bring every singular value that is at least 1/500 of the matrix's norm between 0.68
+    and 1.21, and smaller ones not above that.
+
+    Raises:
+        ValueError: If `steps` is below 1.
+
+    Examples:
+        >>> orthogonalize(torch.tensor([[0.0, 5.0], [1.0, 0.0]]))
+        tensor([[0.0000, 0.7222],
+                [0.7967, 0.0000]])
+
+    Source:
+        Jordan et al. 2024, Muon: the coefficients, and the steps.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    first, third, fifth = COEFFICIENTS
+    x = matrix / torch.linalg.matrix_norm(matrix, keepdim=True).clamp(min=EPSILON)
+    rows, columns = matrix.shape[-2:]
+    if rows > columns:  # `square` is then the smaller of two
+        x = x.mT
+    for _ in range(steps):
+        square = x @ x.mT
+        x = first * x + (third * square + fifth * square @ square) @ x
+    return x.mT if rows > columns else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Move each matrix against its average gradient, orthogonalized.
+
+    The state of a parameter is one tensor, named as PyTorch's Muon names it: `momentum_buffer`,
+    the average gradient.
+
+    Args:
+        params: Matrices, or groups of them such as `parameter_groups` returns.
+        lr: Learning rate: a step's root mean square is about a fifth of it.
+        momentum: How much of the average is kept from step to step.
+        weight_decay: Share of each weight, times `lr`, that is taken away at each step.
+
+    Raises:
+        ValueError: If `lr` or `weight_decay` is negative, `momentum` outside [0, 1), or a
+            parameter no matrix.
+
+    Examples:
+        >>> weight = nn.Parameter(torch.zeros(2, 2))
+        >>> mover = Muon([weight], lr=1.0)
+        >>> weight.grad = torch.tensor([[0.0, 5.0], [1.0, 0.0]])
+        >>> mover.step()
+        >>> weight.detach()
+        tensor([[ 0.0000, -0.2043],
+                [-0.2253,  0.0000]])
+
+    Source:
+        Jordan et al. 2024, Muon; the length of a step from Liu et al. 2025, section 2.2.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+    ) -> None:
+        if not lr >= 0:
+            raise ValueError(f"lr must be at least 0, got {lr}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.ndim != 2:
+                    raise ValueError(
+                        "params must be matrices, got one of shape "
+                        f"{tuple(parameter.shape)}: give it to AdamW"
+                    )
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # no closure: the loss is asked for once
+        """Move every matrix that has a gradient."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._move(parameters, group)
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        means = [self._mean(p) for p in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        # Nesterov: where the average will be if the next gradient is like this one.
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+
+        alike = defaultdict(list)  # one call works on all matrices of a shape
+        for parameter, direction in zip(parameters, ahead, strict=True):
+            alike[parameter.shape].append((parameter, direction))
+        for (rows, columns), pairs in alike.items():
+            moves = orthogonalize(torch.stack([direction for _, direction in pairs]))
+            rate = group["lr"] * RMS * math.sqrt(max(rows, columns))
+            torch._foreach_add_([p for p, _ in pairs], moves.unbind(), alpha=-rate)
+
+    def _mean(self, parameter: Tensor) -> Tensor:
+        state: dict[str, Tensor] = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return state["momentum_buffer"]
+
+
+def parameter_groups(
+    model: GPT, *, weight_decay: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the groups for Muon and those for AdamW: the blocks' projections, and all the rest.
+
+    Examples:
+        >>> from gptspec.gpt.model import GPTConfig
+        >>> shape = GPTConfig(vocab_size=9, context_length=4, d_model=2, n_layers=1, n_heads=1)
+        >>> hidden, rest = parameter_groups(GPT(shape), weight_decay=0.1)
+        >>> [tuple(p.shape) for group in hidden for p in group["params"]]
+        [(2, 2), (2, 2), (2, 2), (2, 2), (8, 2), (2, 8)]
+
+    Source:
+        Jordan et al. 2024, Muon: embeddings and the head are left to AdamW.
+    """
+    projections = [m.weight for m in model.blocks.modules() if isinstance(m, nn.Linear)]
+    hidden = [weight for weight in projections if weight.requires_grad]
+    taken = {id(weight) for weight in hidden}
+    rest = [
+        {**group, "params": [p for p in group["params"] if id(p) not in taken]}
+        for group in optimizer.parameter_groups(model, weight_decay=weight_decay)
+    ]
+    return [{"params": hidden, "weight_decay": weight_decay}], rest

@@ -1,0 +1,46 @@
+"""A GPT in all but its layers: what it says is looked up, so that laws about its use are quick."""
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gptspec.gpt.model import GPT, GPTConfig
+
+
+class Known(GPT):
+    """Its logits depend on every token it has read, and on where each stood in the window.
+
+    `read` holds what it was given, `modes` whether it was in training then.
+    """
+
+    def __init__(self, rows: Tensor, context_length: int) -> None:
+        nn.Module.__init__(self)
+        self.config = GPTConfig(
+            vocab_size=rows.shape[-1],
+            context_length=context_length,
+            d_model=1,
+            n_layers=1,
+            n_heads=1,
+        )
+        self.rows = nn.Parameter(rows)
+        self.read: list[Tensor] = []
+        self.modes: list[bool] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        assert ids.shape[-1] <= self.config.context_length
+        self.read.append(ids)
+        self.modes.append(self.training)
+        place = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
+        return self.rows[(place * (ids + 1)).cumsum(-1) % len(self.rows)]
+
+
+@st.composite
+def known_models(
+    draw: st.DrawFn, vocab_size: int, context_length: int | st.SearchStrategy[int]
+) -> Known:
+    """Draw a model of seven rows of logits, in either mode."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    source = torch.Generator(torch.get_default_device()).manual_seed(seed)
+    rows = torch.randn(7, vocab_size, generator=source)
+    length = context_length if isinstance(context_length, int) else draw(context_length)
+    return Known(rows, length).train(draw(st.booleans()))

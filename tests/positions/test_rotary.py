@@ -1,0 +1,223 @@
+import cmath
+import math
+from functools import partial
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaConfig
+from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj_rotate
+from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as llama_rotate
+
+from gptspec.positions import sinusoidal
+from strategies import assert_close, rejects, sequences, sizes, tensors
+
+layouts = st.sampled_from(["rotate", "rotate_interleaved"])
+widths = st.sampled_from([2, 4, 6, 10])
+starts = st.integers(0, 10) | st.integers(0, 100_000)
+thetas = st.sampled_from([10_000.0, 500_000.0, 100.0, 1.5])
+
+
+def by_loop(x, layout, start, theta):
+    """Return the rotation of x, pair by pair: a complex number times one of length 1."""
+    time, d_head = x.shape[-2:]
+    y = x.clone()
+    for t in range(time):
+        for i in range(d_head // 2):
+            pair = [i, i + d_head // 2] if layout == "rotate" else [2 * i, 2 * i + 1]
+            turn = cmath.rect(1, (start + t) * theta ** (-2 * i / d_head))
+            a, b = x[..., t, pair].unbind(-1)
+            y[..., t, pair] = torch.stack(
+                [a * turn.real - b * turn.imag, a * turn.imag + b * turn.real], dim=-1
+            )
+    return y
+
+
+@given(sequences(time=sizes(0), d_model=widths, batch=2), layouts, starts, thetas)
+def test_equals_the_formula(rotary, x, layout, start, theta):
+    y = getattr(rotary, layout)(x, start=start, theta=theta)
+    assert_close(y, by_loop(x, layout, start, theta))
+
+
+@given(sizes(0), widths, starts, thetas)
+def test_angles_are_multiples(rotary, time, d_head, start, theta):
+    rows = [
+        [t * theta ** (-2 * i / d_head) for i in range(d_head // 2)]
+        for t in range(start, start + time)
+    ]
+    table = rotary.angles(time, d_head, start=start, theta=theta)
+    assert_close(table, torch.tensor(rows).view(time, d_head // 2))
+
+
+@given(tensors(sizes(1, 3), sizes(), widths), st.integers(0, 100), thetas)
+def test_equals_llama(rotary, x, start, theta):
+    """Llama's angles are float32, so at position t they are wrong by up to t * 2**-22."""
+    heads, time, d_head = x.shape
+    config = LlamaConfig(
+        hidden_size=heads * d_head,
+        num_attention_heads=heads,
+        rope_parameters={"rope_type": "default", "rope_theta": theta},
+    )
+    cos, sin = LlamaRotaryEmbedding(config)(x, torch.arange(start, start + time)[None])
+    expected, _ = llama_rotate(x[None], x[None], cos, sin)
+    rounding = (start + time + 1) * 2**-22 * float(x.abs().max())
+    y = rotary.rotate(x, start=start, theta=theta)
+    assert_close(y, expected[0], rtol=0, atol=rounding)
+
+
+@given(tensors(sizes(1, 3), sizes(), widths), st.integers(0, 100))
+def test_equals_gpt_j(rotary, x, start):
+    time, d_head = x.shape[-2:]
+    table = create_sinusoidal_positions(start + time, d_head)[None, start:]
+    sin, cos = table.chunk(2, dim=-1)
+    expected = gptj_rotate(x.transpose(0, 1)[None], sin, cos)[0].transpose(0, 1)
+    assert_close(rotary.rotate_interleaved(x, start=start), expected)
+
+
+@given(tensors(sizes(), 3), sizes(1, 3), widths, st.data())
+def test_layouts_agree(rotary, x, n_heads, d_head, data):
+    def scores(rotate, weights):
+        heads = [(x @ weight.T).unflatten(-1, (n_heads, d_head)) for weight in weights]
+        queries, keys = (rotate(head.transpose(0, 1)) for head in heads)
+        return queries @ keys.mT
+
+    weights = [data.draw(tensors(n_heads * d_head, 3), name) for name in ("query", "key")]
+    converted = [rotary.interleaved_to_halves(w, n_heads=n_heads, dim=0) for w in weights]
+    assert_close(scores(rotary.rotate, converted), scores(rotary.rotate_interleaved, weights))
+    head = weights[0].T[:, :d_head]
+    turned = rotary.interleaved_to_halves(rotary.rotate_interleaved(head))
+    assert_close(turned, rotary.rotate(rotary.interleaved_to_halves(head)))
+
+
+@given(sizes(0), widths, starts)
+def test_shows_the_sinusoids(rotary, time, d_head, start):
+    ahead = torch.tensor([1.0, 0.0]).repeat(time, d_head // 2)
+    y = rotary.rotate_interleaved(ahead, start=start)
+    table = sinusoidal.sinusoids(time, d_head, start=start)
+    assert_close(y[:, 0::2], table[:, 1::2])
+    assert_close(y[:, 1::2], table[:, 0::2])
+
+
+@given(sequences(d_model=widths), layouts, starts, thetas)
+def test_keeps_lengths(rotary, x, layout, start, theta):
+    y = getattr(rotary, layout)(x, start=start, theta=theta)
+    assert y.shape == x.shape
+    assert_close(y.norm(dim=-1), x.norm(dim=-1))
+
+
+@given(tensors(2, 1, widths), layouts, thetas, st.tuples(*[st.integers(0, 1000)] * 3))
+def test_score_is_by_distance(rotary, x, layout, theta, places):
+    (query, key), (i, j, shift) = x, places
+
+    def score(i, j):
+        rotate = getattr(rotary, layout)
+        return rotate(query, start=i, theta=theta) @ rotate(key, start=j, theta=theta).T
+
+    assert_close(score(i + shift, j + shift), score(i, j))
+
+
+@given(tensors(1, widths), layouts, thetas)
+def test_first_stays(rotary, x, layout, theta):
+    assert_close(getattr(rotary, layout)(x, theta=theta), x, rtol=0, atol=0)
+
+
+@given(tensors(1, widths), layouts, thetas, st.tuples(*[st.integers(0, 1000)] * 2))
+def test_turns_add_up(rotary, x, layout, theta, places):
+    rotate, (first, second) = getattr(rotary, layout), places
+    twice = rotate(rotate(x, start=first, theta=theta), start=second, theta=theta)
+    assert_close(twice, rotate(x, start=first + second, theta=theta))
+
+
+@given(sequences(d_model=widths), layouts, st.data())
+def test_tail_is_whole(rotary, x, layout, data):
+    rotate = getattr(rotary, layout)
+    start = data.draw(st.integers(0, x.shape[-2]), "start")
+    tail = rotate(x[..., start:, :], start=start)
+    assert_close(tail, rotate(x)[..., start:, :], rtol=0, atol=0)
+
+
+@given(
+    sequences(d_model=widths, batch=0),
+    layouts,
+    starts,
+    st.sampled_from([torch.bfloat16, torch.float16, torch.float32]),
+)
+def test_low_precision_rounds_once(rotary, x, layout, start, dtype):
+    rotate, x = getattr(rotary, layout), x.to(dtype)
+    y = rotate(x, start=start)
+    assert y.dtype == dtype
+    exact, inside = rotate(x.double(), start=start), 4 * 2**-23 * float(x.abs().max())
+    assert_close(y.double(), exact, rtol=torch.finfo(dtype).eps / 2, atol=inside)
+
+
+@given(
+    sequences(d_model=widths, batch=0),
+    layouts,
+    st.tuples(starts, starts).filter(lambda pair: pair[0] != pair[1]),
+    st.permutations([10_000.0, 500_000.0]),
+)
+def test_earlier_calls_leave_no_trace(rotary, x, layout, places, bases):
+    rotate = getattr(rotary, layout)
+    for start in places:
+        for theta in bases:
+            y = rotate(x, start=start, theta=theta)
+            assert_close(y, by_loop(x, layout, start, theta))
+
+
+@given(sequences(d_model=widths), layouts, starts)
+def test_trains_after_any_mode(rotary, x, layout, start):
+    """Each mode has a theta of its own, so that no other makes its tables."""
+    for mode, theta in [(torch.device("meta"), 100.0), (torch.inference_mode(), 200.0)]:
+        leaf, ones = x.clone().requires_grad_(), torch.ones_like(x)
+        rotate = partial(getattr(rotary, layout), start=start, theta=theta)
+        try:
+            with mode:
+                rotate(torch.empty(x.shape))
+                rotate(x)
+            rotate(leaf).backward(rotate(ones))
+        except RuntimeError as error:
+            raise AssertionError(f"the call before is in the way: {error}") from error
+        assert_close(leaf.grad, ones)
+
+
+@given(sizes(0), layouts, st.integers(0, 10).map(lambda n: 2 * n + 1) | st.just(0))
+def test_rejects_odd_widths(rotary, time, layout, d_head):
+    with rejects("d_head", d_head):
+        getattr(rotary, layout)(torch.ones(time, d_head))
+    with rejects("d_head", d_head):
+        rotary.angles(time, d_head)
+
+
+@given(sequences(d_model=widths), layouts, st.integers(-5, -1))
+def test_rejects_negative_positions(rotary, x, layout, negative):
+    with rejects("start", negative):
+        getattr(rotary, layout)(x, start=negative)
+    with rejects("time", negative):
+        rotary.angles(negative, x.shape[-1])
+
+
+@given(
+    sequences(d_model=widths),
+    layouts,
+    st.floats(max_value=0) | st.sampled_from([math.nan, math.inf]),
+)
+def test_rejects_theta(rotary, x, layout, theta):
+    with rejects("theta", theta):
+        getattr(rotary, layout)(x, theta=theta)
+
+
+@given(sequences(d_model=widths), layouts, st.sampled_from([torch.int64, torch.bool]))
+def test_rejects_other_types(rotary, x, layout, dtype):
+    with rejects("x"):
+        getattr(rotary, layout)(x.to(dtype))
+
+
+@given(st.integers(1, 20), st.integers(-1, 5))
+def test_rejects_heads_that_do_not_divide(rotary, features, n_heads):
+    """A number of heads that divides is made one too large, so that it may."""
+    if n_heads > 0 and features % (2 * n_heads) == 0:
+        features += 1
+    with rejects("n_heads", n_heads, features):
+        rotary.interleaved_to_halves(torch.arange(1.0 * features), n_heads=n_heads)
