@@ -8,6 +8,8 @@ nox.options.sessions = []  # nothing runs unasked
 
 TESTED = ("-c", "tests/tested.txt")  # the versions that were tested, so a run stays the same run
 
+PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a process for each core
+
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project as it lies here, and dependency groups of pyproject.toml."""
@@ -30,7 +32,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every law on the CPU, and the examples on the pages."""
     install(session, "tests", "site")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -49,7 +51,7 @@ def peers(session: nox.Session) -> None:
     """Run the laws on other libraries: torch, transformers, and more."""
     install(session, "tests", "site", "peers")
     record = "--laws-report=docs/assets/peers.json"
-    session.run("pytest", "tests", "--peers", record, *session.posargs)
+    session.run("pytest", "tests", "--peers", record, *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -60,7 +62,7 @@ def site(session: nox.Session) -> None:
         session.run("litspec", "check", "--report", silent=True)
     except nox.command.CommandFailed:
         session.log("the report of the laws is absent or stale: running them")
-        session.run("pytest", "tests")
+        session.run("pytest", "tests", *PARALLEL)
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 

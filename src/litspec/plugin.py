@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis.errors import UnsatisfiedAssumption
@@ -34,6 +34,7 @@ FAILING = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 DRAWN = re.compile(r"^Draw \d+(?: \((?P<label>.*?)\))?: (?P<value>.*)", re.DOTALL)
+KEY = "litspec"  # of the properties that carry results
 STAND_IN = "data(...)"  # how Hypothesis shows an argument that draws later
 
 
@@ -209,7 +210,7 @@ class Laws:
         if call.excinfo:
             result["counterexample"] = counterexample(call.excinfo.value, concept.name)
             result["error"] = "\n".join(str(call.excinfo.value).strip().splitlines()[:8])
-        self.results.setdefault(concept.path, []).append(result)
+        outcome.user_properties.append((KEY, (concept.path, result)))
         if outcome.failed:
             page = concept.page.file.relative_to(self.project.root)
             lines = [
@@ -222,6 +223,13 @@ class Laws:
             outcome.sections.append((f"law {law.id}", "\n".join(lines)))
         return outcome
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect results, also those that pytest-xdist's workers send to the main process."""
+        for key, value in report.user_properties:
+            if key == KEY:
+                path, result = cast("tuple[str, Result]", value)
+                self.results.setdefault(path, []).append(result)
+
     def findings(self) -> list[str]:
         """Return what is wrong in the binding of the concepts whose laws ran."""
         return [
@@ -232,6 +240,8 @@ class Laws:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and fail where page, module and law file do not agree."""
+        if hasattr(session.config, "workerinput"):
+            return  # the main process has all results
         if self.yours or self.options.signatures:
             content = {"results": self.results, "signatures": self.signatures}
             self.report_file.write_text(json.dumps(content), encoding="utf-8")
