@@ -55,6 +55,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def diagnosis(session: nox.Session) -> None:
+    """Measure how often the diagnosis names the right mistake: a quarter of an hour."""
+    install(session, "tests", "site")
+    session.run("python", "tests/benchmarks/diagnosis.py", *session.posargs)
+
+
+@nox.session
 def site(session: nox.Session) -> None:
     """Build the site strictly into site/, running the laws first if their report is stale."""
     install(session, "tests", "site")
