@@ -62,6 +62,13 @@ def diagnosis(session: nox.Session) -> None:
 
 
 @nox.session
+def since_gpt2(session: nox.Session) -> None:
+    """Measure each step from GPT-2 to Llama on the same training: about ten minutes."""
+    install(session)
+    session.run("python", "tests/benchmarks/since_gpt2.py", *session.posargs)
+
+
+@nox.session
 def site(session: nox.Session) -> None:
     """Build the site strictly into site/, running the laws first if their report is stale."""
     install(session, "tests", "site")

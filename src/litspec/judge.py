@@ -27,8 +27,8 @@ class Verdict:
     Args:
         concept: The concept.
         results: One for each law, in the page's order.
-        likely: Mistakes that break the same laws on the same examples, the likeliest first,
-            each with how alike it is, from 0 to 1.
+        likely: Mistakes that break the same laws on the same examples, the one that explains most
+            first, each with how alike it is, from 0 to 1.
     """
 
     concept: Concept
@@ -113,14 +113,26 @@ def judge(
 def closest(
     project: Project, concept: Concept, signature: Signature
 ) -> list[tuple[Mistake, float]]:
-    """Return the mistakes whose signature is like this one, the likeliest first."""
+    """Return the mistakes that explain a signature, the one that explains most first.
+
+    Code may have several faults: what the first mistake leaves unexplained is compared again.
+    """
     known = signatures(project, concept)
-    ranked = [
-        (mistake, likeness(signature, known.get(f"mistake:{mistake.name}", {})))
-        for mistake in concept.page.mistakes
-    ]
-    ranked.sort(key=lambda pair: -pair[1])
-    return [(mistake, score) for mistake, score in ranked if score >= GOOD_MATCH]
+    left = {law: seen for law, seen in signature.items() if "?" not in seen}
+    named: list[tuple[Mistake, float]] = []
+    while any(seen.strip(".") for seen in left.values()):
+        scores = {
+            mistake: likeness(left, {law: theirs[law] for law in left if law in theirs})
+            for mistake in concept.page.mistakes
+            if (theirs := known.get(f"mistake:{mistake.name}"))
+        }
+        best = max(scores, key=lambda mistake: scores[mistake], default=None)
+        if best is None or scores[best] < GOOD_MATCH:
+            break
+        named.append((best, scores[best]))
+        theirs = known[f"mistake:{best.name}"]
+        left = {law: seen for law, seen in left.items() if not theirs.get(law, "").strip(".")}
+    return named
 
 
 def likeness(one: Signature, other: Signature) -> float:
@@ -214,9 +226,9 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     yield ""
     names = ", ".join(result["law"] for result in verdict.broken)
     yield f"Your code breaks {names}" + (" and keeps the rest." if verdict.passed else ".")
-    for mistake, score in verdict.likely[:2]:
+    for also, (mistake, score) in zip(("So", "And so"), verdict.likely, strict=False):
         page = concept.page.file.relative_to(project.root)
-        yield f"So does this mistake ({score:.0%} alike): {mistake.id}, {page}:{mistake.line}"
+        yield f"{also} does this mistake ({score:.0%} alike): {mistake.id}, {page}:{mistake.line}"
         yield f"  {mistake.story}"
     for result in verdict.broken[:SHOWN]:
         law = laws[result["law"]]

@@ -283,7 +283,8 @@ def watched(inner: Callable[..., Any], tried: list[str], *, go_on: bool) -> Call
         except UnsatisfiedAssumption:
             raise
         except Exception as error:
-            tried.append(fell(error))
+            unknown = isinstance(error, NotOfferedError | NotImplementedError)
+            tried.append("?" if unknown else fell(error))
             if not go_on:
                 raise
 

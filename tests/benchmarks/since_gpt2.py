@@ -1,0 +1,99 @@
+"""One GPT walked from GPT-2's choices to Llama's, a step at a time, each step measured.
+
+Every configuration trains on the same tokens of python-docs in the same order, from the same seeds,
+and is judged by bits per byte of the same validation text. Speed is measured apart: a few training
+steps of each in turn, again and again, and the median of each.
+
+Run by `nox -s since_gpt2`, which writes docs/assets/since_gpt2.json for the site.
+"""
+
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from gptspec.evaluation import score
+from gptspec.gpt.config import GPTConfig
+from gptspec.gpt.model import GPT, parameter_count
+from gptspec.sampling import corpora
+from gptspec.sampling.batches import Windows
+from gptspec.tokenization import bpe
+from gptspec.training import loop
+from gptspec.training.loop import Run, TrainConfig
+
+SHAPE = {
+    "vocab_size": 2048, "context_length": 128, "d_model": 192, "n_layers": 4, "n_heads": 6,
+}  # fmt: skip
+TRAINING = {
+    "steps": 300, "batch_size": 16, "learning_rate": 3e-3, "warmup": 20, "floor": 1e-4, "seed": 0,
+}  # fmt: skip
+WALK: tuple[tuple[str, dict[str, object]], ...] = (
+    ("GPT-2", {}),
+    ("no biases", {"bias": False}),
+    ("RMS norm", {"norm": "rms"}),
+    ("rotary positions", {"positions": "rotary"}),
+    ("SwiGLU", {"feed_forward": "swiglu"}),
+    ("grouped queries, and with them Llama", {"n_kv_heads": 2}),
+)
+ROUNDS, PER_ROUND = 7, 3  # for the speed
+
+
+def main() -> None:
+    """Train every step of the walk, measure its speed, and write the record."""
+    torch.set_num_threads(2)
+    train, held_back = corpora.split(corpora.python_docs())
+    tokenizer = bpe.train(train, int(SHAPE["vocab_size"]))
+    end = tokenizer.end_of_text
+    ids = torch.tensor([id for text in train for id in [*tokenizer.encode(text), end]])
+    windows = Windows(ids, SHAPE["context_length"], SHAPE["context_length"] // 2)
+
+    runs, configs, choices = {}, {}, {}
+    for name, change in WALK:
+        choices |= change
+        configs[name] = GPTConfig(**SHAPE, **choices)
+        torch.manual_seed(0)
+        runs[name] = Run(GPT(configs[name]), TrainConfig(**TRAINING))
+    muon = f"{name}, trained by Muon"
+    torch.manual_seed(0)
+    configs[muon] = configs[name]
+    runs[muon] = Run(GPT(configs[name]), TrainConfig(**TRAINING, optimizer="muon"))
+
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    trainings = {name: loop.train(run, windows) for name, run in runs.items()}
+    for _ in range(ROUNDS):
+        for name, training in trainings.items():
+            start = time.perf_counter()
+            for _ in range(PER_ROUND):
+                next(training)
+            seconds[name].append((time.perf_counter() - start) / PER_ROUND)
+    rows = []
+    for name, training in trainings.items():
+        for _ in training:
+            pass
+        bits = score(runs[name].model, tokenizer, held_back).bits_per_byte
+        tokens = TRAINING["batch_size"] * SHAPE["context_length"]
+        rows.append(
+            {
+                "step": name,
+                "parameters": parameter_count(configs[name]),
+                "bits_per_byte": round(bits, 3),
+                "tokens_per_second": round(tokens / statistics.median(seconds[name])),
+            }
+        )
+        print(rows[-1], flush=True)
+    record = {
+        "shape": SHAPE,
+        "training": TRAINING,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "rows": rows,
+    }
+    file = Path("docs/assets/since_gpt2.json")
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What the pages outside the book promise: the tutorial's file, and the fences that run."""
+
+import re
+from pathlib import Path
+
+from litspec import judge as judging
+from litspec.pages import Project
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
+    text = (ROOT / "docs/yours.md").read_text(encoding="utf-8")
+    [source] = re.findall(r'```python title="mine.py"[^\n]*\n(.*?)```', text, re.DOTALL)
+    file = tmp_path / "mine.py"
+    file.write_text(source, encoding="utf-8")
+    project = Project.find(ROOT)
+    [verdict] = judging.judge(project, {"attention/causal": str(file)})
+    told = "\n".join(judging.tell(project, verdict))
+    assert "BROKEN  no-future" in told
+    assert "to do   rows-are-distributions" in told
+    assert verdict.likely[0][0].id == "causal.mask-off-by-one"
+
+
+def test_every_python_fence_on_a_page_runs():
+    """Sybil runs fences that say exactly python; markdown-exec those with exec; none is left."""
+    for page in (ROOT / "docs").rglob("*.md"):
+        inside = False
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if re.match(r" *(`{3,}|~{3,})", line):
+                info = line.strip().lstrip("`~").strip()
+                if not inside and info.startswith("python"):
+                    assert info == "python" or "exec=" in info, (page, line)
+                inside = not inside if not line.strip().startswith("````") else inside
