@@ -1,10 +1,21 @@
 """A GPT in all but its layers: what it says is looked up, so that laws about its use are quick."""
 
+from collections.abc import Sequence
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gptspec.attention.cache import Cache
 from gptspec.gpt.model import GPT, GPTConfig
+
+
+class KnownCache(Cache):
+    """What a `Known` has read so far: one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total: Tensor | int = 0
 
 
 class Known(GPT):
@@ -26,12 +37,19 @@ class Known(GPT):
         self.read: list[Tensor] = []
         self.modes: list[bool] = []
 
-    def forward(self, ids: Tensor) -> Tensor:
-        assert ids.shape[-1] <= self.config.context_length
+    def new_cache(self) -> list[Cache]:
+        return [KnownCache()]
+
+    def forward(self, ids: Tensor, cache: Sequence[Cache] | None = None) -> Tensor:
+        kept = KnownCache() if cache is None else cache[0]
+        end = kept.time + ids.shape[-1]
+        assert end <= self.config.context_length
         self.read.append(ids)
         self.modes.append(self.training)
-        place = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
-        return self.rows[(place * (ids + 1)).cumsum(-1) % len(self.rows)]
+        place = torch.arange(kept.time + 1, end + 1, device=ids.device)
+        total = kept.total + (place * (ids + 1)).cumsum(-1)
+        kept.time, kept.total = end, total[..., -1:]
+        return self.rows[total % len(self.rows)]
 
 
 @st.composite

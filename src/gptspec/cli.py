@@ -24,12 +24,12 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from gptspec import display, evaluation, files
 from gptspec.display import console
-from gptspec.generation.decoding import Decoding, generate
+from gptspec.generation.decoding import Decoding
+from gptspec.generation.streaming import stream
 from gptspec.gpt.model import GPT, GPTConfig, parameter_count
 from gptspec.sampling import batches, corpora
 from gptspec.sampling.batches import Windows
 from gptspec.tokenization import bpe
-from gptspec.tokenization import bytes as utf8
 from gptspec.tokenization.bpe import BPE
 from gptspec.training import loop
 from gptspec.training.loop import Run, TrainConfig
@@ -119,14 +119,10 @@ def sample(
     """
     tokenizer, model = load(folder)
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
-    ids = tokenizer.encode(prompt) or [tokenizer.end_of_text]
     print(prompt, end="", flush=True)
-    stream = utf8.StreamDecoder()
-    for id in generate(model, ids, tokens, decoding, seed=seed):
-        if id == tokenizer.end_of_text:
-            break
-        print(stream.feed(tokenizer.token_bytes(id)), end="", flush=True)
-    print(stream.finish())
+    for piece in stream(model, tokenizer, prompt, tokens, decoding, seed=seed):
+        print(piece, end="", flush=True)
+    print()
     return 0
 
 
@@ -282,8 +278,7 @@ class Trainee:
     def write(self, n_tokens: int, seed: int) -> str:
         """Return what the model writes when nothing is given."""
         decoding = Decoding(temperature=0.8, top_p=0.95)
-        ids = generate(self.run.model, [self.tokenizer.end_of_text], n_tokens, decoding, seed=seed)
-        return self.tokenizer.decode(id for id in ids if id != self.tokenizer.end_of_text)
+        return "".join(stream(self.run.model, self.tokenizer, "", n_tokens, decoding, seed=seed))
 
     def train(self, evaluate_every: int) -> None:
         """Take the steps that are left, looking at the validation text and saving in between."""

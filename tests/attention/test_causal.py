@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptspec.attention import self_attention
-from strategies import assert_close, rejects, sequences, sizes, tensors
+from strategies import assert_close, elsewhere, rejects, sequences, sizes, tensors
 
 
 @given(sequences(), st.data())
@@ -38,6 +38,14 @@ def test_equals_torch(causal, x, d_out, bias):
     assert_close(attend(x), expected)
 
 
+@given(sizes(), sizes(), st.booleans())
+def test_bias_only_if_asked(causal, d_in, d_out, bias):
+    options = {"bias": True} if bias else {}
+    attend = causal.CausalAttention(d_in, d_out, **options)
+    for projection in (attend.query, attend.key, attend.value):
+        assert projection(torch.zeros(d_in)).any() == bias
+
+
 @given(sequences(d_model=3), st.data())
 def test_rows_are_distributions(causal, queries, data):
     keys = data.draw(tensors(*queries.shape), "keys")
@@ -60,6 +68,14 @@ def test_early_gradients_stop(causal, x):
     x.requires_grad_()
     causal.CausalAttention(x.shape[-1], d_out=3)(x)[..., 0, :].sum().backward()
     assert_close(x.grad[..., 1:, :], torch.zeros_like(x[..., 1:, :]))
+
+
+@given(sequences())
+def test_device_of_the_input(causal, x):
+    expected = causal.causal_weights(x, x)
+    with elsewhere():
+        weights = causal.causal_weights(x, x)
+    assert_close(weights, expected)
 
 
 @given(sequences())

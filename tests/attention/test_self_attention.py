@@ -85,6 +85,14 @@ def test_equals_torch(self_attention, x, d_out, bias):
     assert_close(attend(x), F.scaled_dot_product_attention(queries, keys, values))
 
 
+@given(sizes(), sizes(), st.booleans())
+def test_bias_only_if_asked(self_attention, d_in, d_out, bias):
+    options = {"bias": True} if bias else {}
+    attend = self_attention.SelfAttention(d_in, d_out, **options)
+    for projection in (attend.query, attend.key, attend.value):
+        assert projection(torch.zeros(d_in)).any() == bias
+
+
 @given(st.sampled_from(["d_in", "d_out"]), st.integers(-3, 0))
 def test_rejects_widths(self_attention, name, width):
     with rejects(name, width):

@@ -1,10 +1,13 @@
 import math
+import random
+from typing import get_args
 
 import torch
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from gptspec.gpt.config import PositionKind
 from gptspec.gpt.model import GPT, GPTConfig
 from strategies import assert_close, rejects, sizes, tensors, token_ids
 
@@ -41,25 +44,35 @@ def source(seed):
 
 @st.composite
 def models(draw):
-    """A GPT of a few weights, all of them loud, in either mode."""
+    """A GPT of a few weights and any kind, all of them loud, in either mode; all from a seed."""
+    seed = draw(seeds)
+    choose = random.Random(seed).choice
     config = GPTConfig(
         vocab_size=VOCAB,
-        context_length=draw(sizes(1, 4)),
+        context_length=choose([1, 2, 3, 4]),
         d_model=4,
         n_layers=1,
         n_heads=1,
         dropout=0.5,
+        positions=choose(get_args(PositionKind)),
+        window=choose([None, None, 1, 2]),
     )
     with torch.random.fork_rng([]), torch.no_grad():
-        torch.manual_seed(draw(seeds))
+        torch.manual_seed(seed)
         model = GPT(config)
         for weight in model.parameters():
             weight.normal_()
-    return model.train(draw(st.booleans()))
+    return model.train(choose([False, True]))
 
 
 def prompts():
-    return st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6)
+    """Prompts of one token and more, some longer than any of these models can read."""
+
+    def prompt(seed):
+        source = random.Random(seed)
+        return [source.randrange(VOCAB) for _ in range(source.randint(1, 6))]
+
+    return seeds.map(prompt)
 
 
 @given(scores())
@@ -201,11 +214,10 @@ def test_same_seed_same_draws(decoding, logits, seed, data):
     assert_close(decoding.sample(rows, chosen, source(seed)), once)
 
 
-@few
 @given(models(), prompts(), seeds, st.data())
 def test_generate_is_a_plain_loop(decoding, model, prompt, seed, data):
-    chosen = data.draw(settings(decoding), "settings")
-    n_tokens = data.draw(sizes(0, 4), "n_tokens")
+    chosen = data.draw(st.just(decoding.Decoding()) | settings(decoding), "settings")
+    n_tokens = data.draw(sizes(0, 6), "n_tokens")
     generated = list(decoding.generate(model, prompt, n_tokens, chosen, seed=seed))
     model.eval()
     draws, text = source(seed), list(prompt)
@@ -215,16 +227,16 @@ def test_generate_is_a_plain_loop(decoding, model, prompt, seed, data):
     assert generated == text[len(prompt) :]
 
 
-@few
-@given(models(), prompts(), sizes(1, 4), sizes(0, 3))
-def test_reads_the_last_of_the_text(decoding, model, prompt, n_tokens, taken):
-    read = []
+@given(models(), prompts(), sizes(1, 4), sizes(0, 4))
+def test_reads_each_token_once(decoding, model, prompt, n_tokens, taken):
+    read, seen, limit = [], 0, model.config.context_length
     model.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].flatten().tolist()))
     tokens = decoding.generate(model, prompt, n_tokens, decoding.Decoding(), seed=0)
     text = list(prompt)
     for token, _ in zip(tokens, range(taken), strict=False):
-        assert read.pop() == text[-model.config.context_length :]
+        assert read.pop() == (text[seen:] if len(text) <= limit else text[-limit:])
         assert not read
+        seen = len(text)
         text.append(token)
 
 

@@ -141,7 +141,7 @@ def every_way(run):
         yield result, chance
 
 
-@few
+@limits(max_examples=15)
 @given(pairs(vocab_size=2), st.integers(0, 1), settings(), sizes(1, 2))
 def test_generates_the_targets_texts(speculative, models, first, decoding, n_drafted):
     model, draft = models

@@ -5,18 +5,36 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
+from gptspec.positions.rotary import rotate
 from strategies import assert_close, rejects, sequences, sizes, tensors
 
 
 @st.composite
-def shapes(draw):
-    """Sizes of a block: its width, and the arguments after it."""
-    n_heads = draw(sizes(1, 3))
-    return n_heads * draw(sizes(1, 3)), {"n_heads": n_heads, "d_ff": draw(sizes())}
+def shapes(draw, **fixed):
+    """Sizes and kinds of a block: its width, and the arguments after it."""
+    n_kv_heads = draw(sizes(1, 2))
+    n_heads = n_kv_heads * draw(sizes(1, 2))
+    shape = {
+        "n_heads": n_heads,
+        "d_ff": draw(sizes()),
+        "n_kv_heads": draw(st.sampled_from([n_kv_heads, None])),
+        "window": draw(st.none() | sizes(1, 4)),
+        "norm": draw(st.sampled_from(["layer", "rms"])),
+        "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
+        "norm_eps": draw(st.sampled_from([1e-5, 0.1])),
+    }
+    return n_heads * draw(sizes(1, 3)), shape | fixed
 
 
-@given(shapes(), st.booleans(), st.data())
+def like_gpt2():
+    """The kinds that came first, which are also the defaults."""
+    return shapes(norm="layer", feed_forward="gelu", n_kv_heads=None, window=None, norm_eps=1e-5)
+
+
+@given(like_gpt2(), st.booleans(), st.data())
 def test_equals_torch(block, shape, bias, data):
     d_model, sizes_of = shape
     ours = block.Block(d_model, **sizes_of, bias=bias)
@@ -44,6 +62,54 @@ def test_equals_torch(block, shape, bias, data):
     assert_close(ours(x), theirs(x, mask, is_causal=True))
 
 
+@given(shapes(norm="rms", feed_forward="swiglu", window=None), st.booleans(), st.data())
+def test_equals_llama(block, shape, bias, data):
+    """In float32, since transformers' norm and softmax compute in it whatever they are given."""
+    d_model, of = shape
+    if d_model // of["n_heads"] % 2:
+        d_model *= 2  # heads are turned in pairs
+    ours = block.Block(d_model, **of, bias=bias).float()
+    config = LlamaConfig(
+        hidden_size=d_model, intermediate_size=of["d_ff"], num_attention_heads=of["n_heads"],
+        num_key_value_heads=of["n_kv_heads"], attention_bias=bias, mlp_bias=bias,
+        rms_norm_eps=of["norm_eps"], attn_implementation="eager",
+    )  # fmt: skip
+    theirs = LlamaDecoderLayer(config, layer_idx=0).float()
+    attention, inner = ours.attention, ours.feed_forward
+    for target, source in [
+        (theirs.input_layernorm, ours.attention_norm),
+        (theirs.self_attn.q_proj, attention.query), (theirs.self_attn.k_proj, attention.key),
+        (theirs.self_attn.v_proj, attention.value), (theirs.self_attn.o_proj, attention.output),
+        (theirs.post_attention_layernorm, ours.feed_forward_norm),
+        (theirs.mlp.gate_proj, inner.gate), (theirs.mlp.up_proj, inner.up),
+        (theirs.mlp.down_proj, inner.down),
+    ]:  # fmt: skip
+        torch.nn.init.normal_(source.weight, std=0.5)
+        target.load_state_dict(source.state_dict())
+    x = data.draw(tensors(sizes(), sizes(), d_model), "x").float()
+    time = x.shape[1]
+    angles = LlamaRotaryEmbedding(config)(x, torch.arange(time)[None])
+    future = torch.full((time, time), -torch.inf).triu(1).float()
+    assert_close(ours(x, rotate=rotate), theirs(x, future, position_embeddings=angles))
+
+
+@given(shapes(), st.data())
+def test_cached_is_full(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of)
+    x = data.draw(sequences(d_model=d_model), "x")
+    cut = data.draw(st.integers(0, x.shape[-2]), "cut")
+    bias = data.draw(tensors(sizes_of["n_heads"], x.shape[-2], x.shape[-2]), "bias")
+    turn = partial(rotate, theta=10.0) if d_model // sizes_of["n_heads"] % 2 == 0 else None
+    memory = layer.attention.new_cache()
+    parts = []
+    for start, end in [(0, cut), (cut, x.shape[-2])]:
+        added = bias[:, start:end, start - len(memory) : end]
+        part = x[..., start:end, :]
+        parts.append(layer(part, rotate=turn, score_bias=added, cache=memory))
+    assert_close(torch.cat(parts, dim=-2), layer(x, rotate=turn, score_bias=bias))
+
+
 @given(shapes(), st.data())
 def test_zeroed_outputs_change_nothing(block, shape, data):
     d_model, sizes_of = shape
@@ -55,7 +121,7 @@ def test_zeroed_outputs_change_nothing(block, shape, data):
     assert_close(layer(x), x, rtol=0, atol=0)
 
 
-@given(shapes(), st.data())
+@given(shapes(norm="layer"), st.data())
 def test_shift_passes_through(block, shape, data):
     d_model, sizes_of = shape
     layer = block.Block(d_model, **sizes_of)
@@ -64,7 +130,7 @@ def test_shift_passes_through(block, shape, data):
     assert_close(layer(x + shift), layer(x) + shift)
 
 
-@given(shapes(), sizes(1, 8), st.data())
+@given(shapes(norm="layer"), sizes(1, 8), st.data())
 def test_gradient_is_conserved(block, shape, depth, data):
     d_model, sizes_of = shape
     x = data.draw(sequences(d_model=d_model), "x").requires_grad_()
@@ -100,7 +166,11 @@ def test_texts_apart(block, shape, data):
 def test_parameter_count(block, shape, bias):
     d_model, sizes_of = shape
     layer, d_ff = block.Block(d_model, **sizes_of, bias=bias), sizes_of["d_ff"]
-    count = 4 * d_model**2 + 2 * d_model * d_ff + 2 * d_model + bias * (7 * d_model + d_ff)
+    d_kv = d_model * (sizes_of["n_kv_heads"] or sizes_of["n_heads"]) // sizes_of["n_heads"]
+    n_up = 2 if sizes_of["feed_forward"] == "swiglu" else 1
+    count = 2 * d_model * (d_model + d_kv) + (1 + n_up) * d_model * d_ff + 2 * d_model
+    count += bias * (3 * d_model + 2 * d_kv + n_up * d_ff)
+    count += bias * 2 * d_model * (sizes_of["norm"] == "layer")
     assert sum(parameter.numel() for parameter in layer.parameters()) == count
 
 
@@ -139,7 +209,9 @@ def test_drops_weights_and_branches(block, place, dropout, d_model):
 @given(
     st.tuples(st.just("dropout"), st.floats(max_value=-0.001) | st.floats(min_value=1))
     | st.tuples(st.sampled_from(["n_heads", "d_ff"]), st.integers(max_value=0))
-    | st.tuples(st.just("n_heads"), st.integers(5))
+    | st.tuples(st.sampled_from(["n_heads", "n_kv_heads"]), st.integers(5))
+    | st.tuples(st.just("window"), st.integers(max_value=0))
+    | st.tuples(st.sampled_from(["norm", "feed_forward"]), st.sampled_from(["", "batch", "relu"]))
 )
 def test_rejects_shape(block, wrong):
     name, value = wrong

@@ -76,6 +76,21 @@ def test_two_concepts_of_one_name_are_ambiguous(book):
     assert sum("several concepts are named double" in message for message in messages) == 2
 
 
+def test_a_concept_may_stand_beside_the_parts(book):
+    for name in (PAGE, MODULE, LAWS):
+        file = book.root / name
+        beside = file.parents[1] / file.name
+        beside.write_text(file.read_text().replace("arithmetic.", ""))
+        file.unlink()
+    book.edit("mkdocs.yml", "arithmetic/double.md", "double.md")
+    project = Project.find(book.root)
+    assert list(project.concepts) == ["double"]
+    assert check(project) == []
+    book.edit("tests/test_double.py", "test_is_even", "test_even")
+    messages = [finding.message for finding in check(Project.find(book.root))]
+    assert any("write test_is_even(double," in message for message in messages)
+
+
 def test_blocks_inside_a_code_fence_are_only_shown(book):
     (book.root / "docs/index.md").write_text("````markdown\n/// law | shown.only\nA.\n///\n````\n")
     assert list(Project.find(book.root).concepts) == ["arithmetic/double"]

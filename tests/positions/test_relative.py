@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from strategies import assert_close, rejects, sizes, tensors
+from strategies import assert_close, elsewhere, rejects, sizes, tensors
 
 
 @st.composite
@@ -139,6 +139,15 @@ def test_ahead_is_not_back(relative, layout):
 @given(lengths(), layouts())
 def test_starts_without_preference(relative, time, layout):
     assert_close(relative.RelativeBias(3, **layout)(*time), torch.zeros(3, *time))
+
+
+@given(lengths(), layouts())
+def test_device_of_the_table(relative, time, layout):
+    bias, table = relative.RelativeBias(2, **layout), torch.ones(3, 2)
+    expected = bias(*time), relative.clipped_embeddings(table, *time)
+    with elsewhere():
+        found = bias(*time), relative.clipped_embeddings(table, *time)
+    assert_close(found, expected)
 
 
 @given(lengths(), sizes(0, 3), sizes(), st.data())

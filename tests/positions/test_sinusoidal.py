@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies import assert_close, rejects, sequences, sizes
+from strategies import assert_close, elsewhere, rejects, sequences, sizes
 
 widths = st.sampled_from([2, 4, 6, 10, 64])
 starts = st.integers(0, 10) | st.integers(0, 100_000)
@@ -88,6 +88,15 @@ def test_low_precision_rounds_once(sinusoidal, x, start, dtype):
     exact = sinusoidal.sinusoids(*x.shape, start=start, dtype=torch.float64)
     y = sinusoidal.SinusoidalPositions(x.shape[-1])(torch.zeros_like(x, dtype=dtype), start)
     assert_close(y, exact.to(dtype), rtol=0, atol=0)
+
+
+@given(sequences(d_model=widths), starts)
+def test_device_of_the_input(sinusoidal, x, start):
+    positions = sinusoidal.SinusoidalPositions(x.shape[-1])
+    expected = positions(x, start)
+    with elsewhere():
+        y = positions(x, start)
+    assert_close(y, expected)
 
 
 @given(sizes(0), st.integers(-4, 0) | st.integers(0, 10).map(lambda n: 2 * n + 1))

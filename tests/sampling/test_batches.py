@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptspec.sampling import windows as one_by_one
-from strategies import assert_close, rejects, sizes
+from strategies import assert_close, elsewhere, rejects, sizes
 
 seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(0, 40)
@@ -67,6 +67,15 @@ def test_epoch_visits_once(batches, cut, seed, epoch, data):
         starts += inputs[:, 0].tolist()
     assert len(set(starts)) == len(starts) > len(windows) - size
     assert set(starts) <= {i * stride for i in range(len(windows))}
+
+
+@given(datasets(), seeds, steps)
+def test_device_of_the_text(batches, cut, seed, step):
+    windows = batches.Windows(*cut)
+    expected = batches.batch(windows, step, batch_size=1, seed=seed)
+    with elsewhere():
+        batch = batches.batch(windows, step, batch_size=1, seed=seed)
+    assert_close(batch, expected, rtol=0, atol=0)
 
 
 @given(st.integers(0, 20), seeds, st.integers(0, 5))
@@ -128,12 +137,14 @@ def test_global_generator_rests(batches, cut, seed):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@given(st.integers(2, 40), st.floats(0.05, 0.95))
+@given(st.integers(2, 40), st.none() | st.floats(0.05, 0.95))
 def test_split_shares_nothing(batches, n_tokens, validation):
-    if not 0 < round(n_tokens * validation) < n_tokens:
+    if not 0 < round(n_tokens * (validation or 0.1)) < n_tokens:
         validation = 0.5
     tokens = torch.arange(n_tokens)
-    train, held_back = batches.split(tokens, validation=validation)
+    options = {} if validation is None else {"validation": validation}
+    train, held_back = batches.split(tokens, **options)
+    validation = validation or 0.1
     assert_close(torch.cat([train, held_back]), tokens, rtol=0, atol=0)
     assert abs(len(held_back) - n_tokens * validation) <= 0.5
 

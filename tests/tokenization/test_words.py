@@ -49,6 +49,16 @@ def test_ids_come_back(words, text, data):
     assert tokenizer.encode(tokenizer.decode(ids), specials=True) == ids
 
 
+@given(texts(), st.data())
+def test_one_space_between(words, text, data):
+    tokenizer = words.train(["Why (the cat)? It [1] sat; a {2}: so!", text])
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=6), "ids")
+    expected = ""
+    for piece in [tokenizer.decode([id]) for id in ids]:
+        expected += piece if not expected or piece in list(".,:;!?)]}") else f" {piece}"
+    assert tokenizer.decode(ids) == expected
+
+
 @given(texts(), st.sampled_from(["zebra", "Ω", "¶"]), st.data())
 def test_unknown_is_contained(words, text, stranger, data):
     tokenizer = words.train([text.replace(stranger, "")])

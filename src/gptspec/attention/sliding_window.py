@@ -72,7 +72,7 @@ def attend(
         Child et al. 2019, section 4.2; Jiang et al. 2023, section 2.
     """
     query_time, key_time = queries.shape[-2], keys.shape[-2]
-    window = key_time if window is None else window
+    window = max(key_time, 1) if window is None else window  # a text may be empty, a window not
     mask = None
     # A square of the whole past is the kernel's own mask; a single query, the last, has no future.
     if bias is not None or window < key_time or query_time not in (1, key_time):

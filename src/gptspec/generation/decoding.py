@@ -1,13 +1,14 @@
 """Decoding: from logits to a next token, and from next tokens to a text."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gptspec.attention.cache import Cache
 from gptspec.gpt.model import GPT
 
 
@@ -215,8 +216,9 @@ def sample(
 def generate(
     model: GPT, ids: Iterable[int], n_tokens: int, decoding: Decoding, *, seed: int
 ) -> Iterator[int]:
-    """Continue a text: draw a token, add it to the text, and read the text again.
+    """Continue a text: draw a token, add it to the text, and ask again.
 
+    While the text fits the model's context, each token is read once, through a cache.
     Tokens come one by one, as they are drawn. The model reads in evaluation mode, and is in
     its own mode again whenever a token is handed out.
 
@@ -248,18 +250,25 @@ def generate(
 def _continue(
     model: GPT, text: Tensor, n_tokens: int, decoding: Decoding, generator: torch.Generator
 ) -> Iterator[int]:
+    cache = model.new_cache()
     for _ in range(n_tokens):
-        token = sample(_next_logits(model, text), decoding, generator, text)
+        token = sample(_next_logits(model, text, cache), decoding, generator, text)
         text = torch.cat([text, token[None]])
         yield int(token)
 
 
 @torch.no_grad()
-def _next_logits(model: GPT, text: Int[Tensor, "time"]) -> Float[Tensor, "vocab"]:
+def _next_logits(
+    model: GPT, text: Int[Tensor, "time"], cache: Sequence[Cache]
+) -> Float[Tensor, "vocab"]:
+    context_length = model.config.context_length
     training = model.training
     model.eval()
     try:
-        logits: Tensor = model(text[-model.config.context_length :])
+        if len(text) <= context_length:
+            logits: Tensor = model(text[cache[0].time :], cache)
+        else:  # every token has another place than before, so nothing kept is right any more
+            logits = model(text[-context_length:])
         return logits[-1]
     finally:
         model.train(training)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,69 +11,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gptspec import files
+from gptspec.attention.cache import Cache
 from gptspec.embeddings.token import TokenEmbedding
-from gptspec.gpt.block import Block
-from gptspec.gpt.layer_norm import LayerNorm
+from gptspec.gpt.block import Block, make_norm
+from gptspec.gpt.config import GPTConfig
+from gptspec.positions.alibi import alibi
 from gptspec.positions.learned import LearnedPositions
+from gptspec.positions.relative import RelativeBias
+from gptspec.positions.rotary import rotate
+from gptspec.positions.sinusoidal import SinusoidalPositions
 
+__all__ = ["GPT", "GPTConfig", "parameter_count"]
 
-@dataclass(frozen=True, kw_only=True)
-class GPTConfig:
-    """The shape of a GPT: all that its weights do not say.
-
-    Args:
-        vocab_size: How many tokens there are to choose from.
-        context_length: How many tokens the model can read at once.
-        d_model: Width of the stream, a multiple of `n_heads`.
-        n_layers: How many blocks.
-        n_heads: How many heads in each attention.
-        d_ff: Width inside each feed-forward; 4 times `d_model` if None.
-        dropout: Share set to zero in training, from 0 up to, not including, 1.
-        bias: Whether projections and norms add a constant.
-        tied: Whether the head's weights are the token embedding's.
-
-    Raises:
-        ValueError: If a size is no whole number of at least 1, `n_heads` does not divide `d_model`,
-            `dropout` is outside [0, 1), or `bias` or `tied` is neither True nor False.
-
-    Examples:
-        >>> GPTConfig(vocab_size=50257, context_length=1024, d_model=770, n_layers=12, n_heads=12)
-        Traceback (most recent call last):
-        ValueError: d_model must be a multiple of n_heads, got d_model=770 and n_heads=12
-    """
-
-    vocab_size: int
-    context_length: int
-    d_model: int
-    n_layers: int
-    n_heads: int
-    d_ff: int | None = None
-    dropout: float = 0.0
-    bias: bool = True
-    tied: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads", "d_ff"):
-            size = getattr(self, name)
-            if name == "d_ff" and size is None:
-                continue
-            if type(size) is not int or size < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                "d_model must be a multiple of n_heads, "
-                f"got d_model={self.d_model} and n_heads={self.n_heads}"
-            )
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
-        for name in ("bias", "tied"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-
-    @property
-    def feed_forward_width(self) -> int:
-        """Width inside each feed-forward, whether given or not."""
-        return 4 * self.d_model if self.d_ff is None else self.d_ff
+N_BUCKETS = 32  # of relative distances, as T5 has
 
 
 class GPT(nn.Module):
@@ -91,7 +42,13 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = TokenEmbedding(config.vocab_size, config.d_model)
-        self.positions = LearnedPositions(config.context_length, config.d_model)
+        self.positions: LearnedPositions | SinusoidalPositions | RelativeBias | None = None
+        if config.positions == "learned":
+            self.positions = LearnedPositions(config.context_length, config.d_model)
+        elif config.positions == "sinusoidal":
+            self.positions = SinusoidalPositions(config.d_model)
+        elif config.positions == "relative":
+            self.positions = RelativeBias(config.n_heads, n_buckets=N_BUCKETS)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             Block(
@@ -100,25 +57,72 @@ class GPT(nn.Module):
                 d_ff=config.feed_forward_width,
                 dropout=config.dropout,
                 bias=config.bias,
+                n_kv_heads=config.n_kv_heads,
+                window=config.window,
+                norm=config.norm,
+                norm_eps=config.norm_eps,
+                feed_forward=config.feed_forward,
             )
             for _ in range(config.n_layers)
         )
-        self.norm = LayerNorm(config.d_model, bias=config.bias)
+        self.norm = make_norm(config.norm, config.d_model, eps=config.norm_eps, bias=config.bias)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._draw_projections()
         if config.tied:
             self.head.weight = self.tokens.weight
 
-    def forward(self, ids: Int[Tensor, "*batch time"]) -> Float[Tensor, "*batch time vocab"]:
+    def new_cache(self) -> list[Cache]:
+        """Return what the blocks will keep of a text, or a batch of texts, read in parts."""
+        return [Cache(self.config.window) for _ in self.blocks]
+
+    def forward(
+        self, ids: Int[Tensor, "*batch time"], cache: Sequence[Cache] | None = None
+    ) -> Float[Tensor, "*batch time vocab"]:
         """Return the logits of the token that follows each position.
 
+        Args:
+            ids: A text, or the part that follows what `cache` holds.
+            cache: From `new_cache`; receives what this part adds.
+
         Raises:
-            ValueError: If an id is no token, or there are more than `context_length` of them.
+            ValueError: If an id is no token, there are more than `context_length` of them, or the
+                cache is of other texts or another model.
         """
-        x = self.dropout(self.positions(self.tokens(ids)))
-        for block in self.blocks:
-            x = block(x)
+        caches: Sequence[Cache | None] = [None] * len(self.blocks) if cache is None else cache
+        if len(caches) != len(self.blocks):
+            raise ValueError(f"cache must be of {len(self.blocks)} layers, got {len(caches)}")
+        time, start, kept = ids.shape[-1], 0, 0
+        if cache is not None:
+            start, kept = cache[0].time, len(cache[0])
+        if start + time > self.config.context_length:
+            raise ValueError(
+                f"{start + time} tokens exceed context_length={self.config.context_length}; "
+                "shorten the text, or train with a longer context"
+            )
+        x = self.tokens(ids)
+        if isinstance(self.positions, SinusoidalPositions):  # their length grows with the width
+            x = x * math.sqrt(self.config.d_model)
+        if isinstance(self.positions, LearnedPositions | SinusoidalPositions):
+            x = self.positions(x, start)
+        x = self.dropout(x)
+        turn = None
+        if self.config.positions == "rotary":
+            turn = partial(rotate, theta=self.config.theta)
+        score_bias = self._score_bias(x, kept + time)  # once for all blocks
+        for block, layer_cache in zip(self.blocks, caches, strict=True):
+            x = block(x, rotate=turn, score_bias=score_bias, cache=layer_cache)
         return self.head(self.norm(x))
+
+    def _score_bias(
+        self, x: Float[Tensor, "*batch time d_model"], key_time: int
+    ) -> Float[Tensor, "heads time key_time"] | None:
+        """Return what positions add to the scores of these tokens, the last of `key_time`."""
+        time = x.shape[-2]
+        if isinstance(self.positions, RelativeBias):
+            return self.positions(time, key_time)
+        if self.config.positions == "alibi":
+            return alibi(self.config.n_heads, time, key_time, dtype=x.dtype, device=x.device)
+        return None
 
     @torch.no_grad()
     def _draw_projections(self) -> None:
@@ -182,8 +186,12 @@ def parameter_count(config: GPTConfig) -> int:
         124439808
     """
     d_model, d_ff = config.d_model, config.feed_forward_width
-    embeddings = config.vocab_size * (1 if config.tied else 2) + config.context_length
-    block = 4 * d_model**2 + 2 * d_model * d_ff + 2 * d_model
-    biases = 7 * d_model + d_ff
-    norm = 2 * d_model if config.bias else d_model
-    return embeddings * d_model + config.n_layers * (block + biases * config.bias) + norm
+    d_kv = d_model // config.n_heads * (config.n_kv_heads or config.n_heads)
+    n_up = 2 if config.feed_forward == "swiglu" else 1  # projections up to d_ff
+    tables = {"learned": config.context_length * d_model, "relative": N_BUCKETS * config.n_heads}
+    embeddings = config.vocab_size * (1 if config.tied else 2) * d_model
+    norm = 2 * d_model if config.bias and config.norm == "layer" else d_model
+    block = 2 * d_model * (d_model + d_kv) + (n_up + 1) * d_model * d_ff + 2 * norm
+    biases = 2 * (d_model + d_kv) + n_up * d_ff + d_model
+    positions = tables.get(config.positions, 0)
+    return embeddings + positions + config.n_layers * (block + biases * config.bias) + norm
