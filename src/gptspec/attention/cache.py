@@ -155,7 +155,7 @@ class CachedAttention(GroupedQueryAttention):
         Args:
             x: Vectors of consecutive tokens: a whole text, or those that follow what `cache` holds.
             rotate: Turns queries and keys by their positions, from `start` on.
-            score_bias: Added to the scores of these queries and all keys: those kept, and their own.
+            score_bias: Added to the scores of these queries with all keys, kept and new.
             cache: What was read before; receives the new keys and values.
         """
         queries, keys, values = self.project(x)

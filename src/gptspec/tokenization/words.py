@@ -15,7 +15,8 @@ SPECIAL_OR_PIECE = re.compile("|".join([*map(re.escape, SPECIALS), PIECE.pattern
 def split(text: str, *, specials: bool = False) -> list[str]:
     """Return the words and the punctuation marks of a text, in order, without white space.
 
-    A word is a run of letters, digits and underscores; any other character but white space stands alone.
+    A word is a run of letters, digits and underscores. Any other character but white space stands
+    alone.
 
     Args:
         text: Any text.
