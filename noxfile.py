@@ -50,6 +50,7 @@ def gpu(session: nox.Session) -> None:
 def peers(session: nox.Session) -> None:
     """Run the laws on other libraries: torch, transformers, and more."""
     install(session, "tests", "site", "peers")
+    session.install("--no-deps", "-r", "tests/peers/alone.txt")
     record = "--laws-report=docs/assets/peers.json"
     session.run("pytest", "tests", "--peers", record, *PARALLEL, *session.posargs)
 
@@ -66,6 +67,17 @@ def since_gpt2(session: nox.Session) -> None:
     """Measure each step from GPT-2 to Llama on the same training: about ten minutes."""
     install(session)
     session.run("python", "tests/benchmarks/since_gpt2.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the concepts' code in thousands of small ways, and see that their laws notice.
+
+    More than half an hour on two cores. With names of mutants after `--` only these run again.
+    Last run on 22 November 2026, for 29 concepts of 36: see docs/mutants.md.
+    """
+    install(session, "tests", "site", "mutants")
+    session.run("python", "tests/benchmarks/mutants.py", *session.posargs)
 
 
 @nox.session

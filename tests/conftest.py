@@ -4,7 +4,8 @@ import gc
 
 import pytest
 import torch
-from hypothesis import Phase, register_random, settings
+from hypothesis import HealthCheck, Phase, register_random, settings
+from hypothesis.internal.conjecture import providers
 
 settings.register_profile(
     "laws",
@@ -15,12 +16,24 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],  # explain: 50 times slower
     report_multiple_bugs=False,  # one failure, one counterexample
 )
+settings.register_profile(  # for `nox -s mutants`: whether a law fails is enough
+    "mutants", settings.get_profile("laws"), phases=[Phase.explicit, Phase.generate]
+)
+settings.register_profile(  # for `--peers`: examples of a kind a peer lacks are passed over
+    "peers", settings.get_profile("laws"), suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("laws")
+
+# Hypothesis also draws constants that it finds in whatever modules are loaded. What a law sees
+# must not depend on which other laws ran before, nor on whose code is on trial.
+providers._get_local_constants = lambda: providers._local_constants
 
 torch.set_num_threads(1)  # 2 to 4 times faster on small tensors
 torch.set_default_dtype(torch.float64)
 
-RANDOM: list["TorchRandom"] = []
+collect_ignore_glob = ["peers/*"]  # adapters need their peers, and are loaded by `--peers`
+
+RANDOM: dict[str, "TorchRandom"] = {}
 
 
 class TorchRandom:
@@ -35,15 +48,20 @@ class TorchRandom:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--examples", type=int, help="examples of each law, instead of 50")
     parser.addoption("--device", default="cpu", help="where the laws make their tensors")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--peers"):
+        settings.load_profile("peers")
+    if (examples := config.getoption("--examples")) is not None:
+        settings.register_profile("few", settings.get_profile("laws"), max_examples=examples)
+        settings.load_profile("few")
     device = config.getoption("--device")
     if device != "cpu":  # even the CPU as default device would cost a fifth of the time
         torch.set_default_device(device)
-    # Hypothesis keeps weak references only: the list keeps them alive.
-    RANDOM.extend(TorchRandom(name) for name in {"cpu", device})
-    for source in RANDOM:
-        register_random(source)
+    for name in {"cpu", device} - RANDOM.keys():  # mutmut runs pytest many times in one process
+        RANDOM[name] = TorchRandom(name)  # Hypothesis keeps weak references only
+        register_random(RANDOM[name])
     gc.freeze()  # nothing that torch made on import needs to be looked at again

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "elsewhere",
     "rejects",
     "sequences",
+    "single_precision",
     "sizes",
     "tensors",
     "texts",
@@ -87,17 +89,57 @@ def texts(max_size: int = 40) -> st.SearchStrategy[str]:
     return st.lists(awkward | anything, max_size=3).map("".join)
 
 
+def unwritten(error: Exception) -> bool:
+    """Return whether code is not there to be judged: an empty exercise, or a name not offered.
+
+    Torch's own `NotImplementedError`, on its meta device for one, comes with a message.
+    """
+    missing = isinstance(error, AttributeError) or not error.args
+    return isinstance(error, NotImplementedError) and missing
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """In the block float32 is torch's default type, as it is outside the laws."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
+
+
+class ApartFromMeta(TorchFunctionMode):
+    """Refuses indices without values: torch would take what happens to lie in memory."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is Tensor.__getitem__:
+            table, ids = args
+            ids = ids if isinstance(ids, tuple) else (ids,)
+            if not table.is_meta and any(isinstance(id, Tensor) and id.is_meta for id in ids):
+                raise RuntimeError("a table is read by indices on another device")
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def elsewhere() -> Iterator[None]:
     """In the block torch's default device is one that keeps no values.
 
     Code that does not say where it makes a tensor makes it there, and can not go on with it.
     """
+    torch.use_deterministic_algorithms(True)  # what has no value is NaN, and not what lay there
     try:
         with torch.device("meta"):
             yield
+            return
     except RuntimeError as error:
-        raise AssertionError(f"a tensor was made on torch's default device: {error}") from error
+        if unwritten(error):
+            raise
+        problem = f"a tensor was made on torch's default device: {error}"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    # Raised out here it has no cause: to Hypothesis another cause would be another failure.
+    raise AssertionError(problem)
 
 
 def mentions(text: str, words: str) -> bool:
@@ -116,12 +158,15 @@ def rejects(*words: object) -> Iterator[None]:
     """
     try:
         yield
+        problem = "accepted what must be refused"
     except (ValueError, TypeError) as error:
-        if absent := [str(word) for word in words if not mentions(str(error), str(word))]:
-            raise AssertionError(f"the message does not mention {absent}: {error}") from error
-        return
-    except NotImplementedError:
-        raise  # not written yet, which is no verdict
+        absent = [str(word) for word in words if not mentions(str(error), str(word))]
+        if not absent:
+            return
+        problem = f"the message does not mention {absent}: {error}"
     except Exception as error:
-        raise AssertionError(f"failed with {type(error).__name__}: {error}") from error
-    raise AssertionError("accepted what must be refused")
+        if unwritten(error):
+            raise
+        problem = f"failed with {type(error).__name__}: {error}"
+    # Raised out here it has no cause: to Hypothesis another cause would be another failure.
+    raise AssertionError(problem)

@@ -15,7 +15,7 @@ from types import ModuleType
 from litspec.pages import Concept, Law, Mistake, Project
 
 
-class NotOfferedError(AttributeError):
+class NotOfferedError(AttributeError, NotImplementedError):
     """A law asks for a name that this implementation does not have."""
 
 

@@ -79,19 +79,24 @@ def run(project: Project, concepts: Iterable[Concept], *options: str) -> Seen:
 
 
 def judge(
-    project: Project, targets: Mapping[str, str], *, seconds: float = SECONDS, explain: bool = True
+    project: Project,
+    targets: Mapping[str, str],
+    *options: str,
+    seconds: float = SECONDS,
+    explain: bool = True,
 ) -> list[Verdict]:
     """Return what the laws say of a reader's code.
 
     Args:
         project: The book.
         targets: A file or importable module for each concept's path.
+        options: More options for pytest.
         seconds: Time limit of each law.
         explain: Whether to look for the mistake that the code resembles.
     """
     concepts = [project.concepts[path] for path in targets]
     pairs = [f"--yours={path}={target}" for path, target in targets.items()]
-    seen = run(project, concepts, *pairs, f"--law-seconds={seconds}")
+    seen = run(project, concepts, *pairs, *options, f"--law-seconds={seconds}")
     verdicts = []
     for concept in concepts:
         by_law = {result["law"]: result for result in seen["results"].get(concept.path, [])}

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis.errors import UnsatisfiedAssumption
+from hypothesis import reject
+from hypothesis.errors import FailedHealthCheck, Unsatisfiable, UnsatisfiedAssumption
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from litspec import implementations
 from litspec import report as reports
 from litspec.check import check_concept
-from litspec.implementations import Implementation, NotOfferedError
+from litspec.implementations import Implementation
 from litspec.pages import Concept, Law, Project
 from litspec.report import Result
 
@@ -34,7 +35,8 @@ FAILING = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 DRAWN = re.compile(r"^Draw \d+(?: \((?P<label>.*?)\))?: (?P<value>.*)", re.DOTALL)
-ENOUGH = 25  # examples of a law tell how it falls
+ENOUGH = 15  # examples of a law, to tell how it falls
+MISSING = (NotImplementedError, Unsatisfiable, FailedHealthCheck)  # nothing to be judged
 KEY = "litspec"  # of the properties that carry results
 STAND_IN = "data(...)"  # how Hypothesis shows an argument that draws later
 
@@ -170,7 +172,9 @@ class Laws:
         handle = getattr(getattr(item, "obj", None), "hypothesis", None)
         inner: Any = handle and handle.inner_test
         if handle:
-            handle.inner_test = watched(inner, tried, go_on=self.options.signatures)
+            handle.inner_test = watched(
+                inner, tried, go_on=self.options.signatures, pass_over=self.options.peers
+            )
         try:
             with time_limit(self.options.law_seconds):
                 return (yield)
@@ -194,13 +198,14 @@ class Laws:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Record a law's outcome; when it fails, say which law and how to see it again."""
         outcome = yield
-        if call.excinfo and isinstance(call.excinfo.value, NotOfferedError | NotImplementedError):
-            outcome.outcome, outcome.wasxfail = "skipped", str(call.excinfo.value)
         concept, law = self.law(item.path, getattr(item, "originalname", ""))
         if law is None or call.when != "call" or not isinstance(item, pytest.Function):
             return outcome
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         implementation = item.callspec.id if parameters else "reference"
+        theirs = implementation != "reference" and not implementation.startswith("mistake:")
+        if theirs and call.excinfo and isinstance(call.excinfo.value, MISSING):
+            outcome.outcome, outcome.wasxfail = "skipped", str(call.excinfo.value)
         result = Result(
             law=law.name,
             implementation=implementation,
@@ -270,8 +275,18 @@ class Laws:
             )
 
 
-def watched(inner: Callable[..., Any], tried: list[str], *, go_on: bool) -> Callable[..., Any]:
-    """Return a property that notes how each example went, and can go on where it fell."""
+def watched(
+    inner: Callable[..., Any], tried: list[str], *, go_on: bool, pass_over: bool
+) -> Callable[..., Any]:
+    """Return a property that notes how each example went.
+
+    Args:
+        inner: The property.
+        tried: Receives a letter for each example.
+        go_on: Whether to go on where an example fell.
+        pass_over: Whether to pass over examples of a kind that is not implemented: a peer is
+            judged by what it offers.
+    """
 
     @functools.wraps(inner)
     def property(*args: Any, **kwargs: Any) -> None:
@@ -283,7 +298,9 @@ def watched(inner: Callable[..., Any], tried: list[str], *, go_on: bool) -> Call
         except UnsatisfiedAssumption:
             raise
         except Exception as error:
-            unknown = isinstance(error, NotOfferedError | NotImplementedError)
+            if pass_over and type(error) is NotImplementedError:
+                reject()
+            unknown = isinstance(error, NotImplementedError)
             tried.append("?" if unknown else fell(error))
             if not go_on:
                 raise
@@ -331,7 +348,7 @@ def judge(outcome: pytest.TestReport, call: pytest.CallInfo[None], implementatio
     """Return the word for what happened."""
     error = call.excinfo and call.excinfo.value
     mistake = implementation.startswith("mistake:")
-    if isinstance(error, NotOfferedError | NotImplementedError) and not mistake:
+    if isinstance(error, MISSING) and not mistake and implementation != "reference":
         return "not offered"
     if outcome.passed:
         return "passed"

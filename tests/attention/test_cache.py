@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gptspec.attention import grouped_query
+from gptspec.attention import grouped_query, multihead, sliding_window
 from gptspec.positions.relative import RelativeBias
 from gptspec.positions.rotary import rotate
 from strategies import assert_close, rejects, sizes, tensors
@@ -18,7 +18,8 @@ def layers(draw, **fixed):
     n_kv_heads = draw(sizes(most=2), "n_kv_heads")
     n_heads = n_kv_heads * draw(sizes(most=2), "heads of a group")
     shape = {"d_in": draw(sizes(), "d_in"), "d_out": n_heads * 2 * draw(sizes(most=2), "d_head")}
-    shape |= {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "bias": draw(st.booleans(), "bias")}
+    shape |= {"n_heads": n_heads, "n_kv_heads": n_kv_heads}
+    shape |= {"bias": True} if draw(st.booleans(), "bias") else {}
     return shape | {"window": draw(st.sampled_from([1, 2, 3, 4, None]), "window")} | fixed
 
 
@@ -76,6 +77,15 @@ def test_plain_is_grouped_query(cache, layer, data):
 
 
 @given(layers(), st.data())
+def test_window_and_bias_take_part(cache, layer, data):
+    attend = cache.CachedAttention(**layer)
+    x = data.draw(texts(layer), "x")
+    bias = data.draw(tensors(layer["n_heads"], x.shape[-2], x.shape[-2]), "bias")
+    mixes = sliding_window.attend(*attend.project(x), window=layer["window"], bias=bias)
+    assert_close(attend(x, score_bias=bias), attend.output(multihead.merge_heads(mixes)))
+
+
+@given(layers(), st.data())
 def test_keys_turn_once(cache, layer, data):
     attend = cache.CachedAttention(**layer)
     x = data.draw(texts(layer), "x")
@@ -92,6 +102,9 @@ def test_keys_turn_once(cache, layer, data):
         places = range(start, start := start + part.shape[-2])
         expected += [(layer["n_heads"], places), (layer["n_kv_heads"], places)]
     assert turned == expected
+    turned.clear()
+    attend(x, rotate=turn)
+    assert [places for _, places in turned] == [range(x.shape[-2])] * 2
 
 
 @given(layers(), st.data())
@@ -151,9 +164,11 @@ def test_equals_hugging_face(cache, window, parts):
             assert_close(our, their[0] if our.ndim < 4 else their, rtol=0, atol=0)
 
 
-@given(sizes(1, 5), rows())
-def test_forgets_what_nobody_reads(cache, window, parts):
-    memory = cache.Cache(window)
+@given(sizes(1, 5), rows(), st.booleans())
+def test_forgets_what_nobody_reads(cache, window, parts, of_a_layer):
+    shape = {"d_in": 1, "d_out": 1, "n_heads": 1, "n_kv_heads": 1}
+    layer = cache.CachedAttention(**shape, window=window)
+    memory = layer.new_cache() if of_a_layer else cache.Cache(window)
     for part in parts:
         keys, _ = memory.append(*part)
         assert len(memory) == min(memory.time, window - 1)

@@ -167,6 +167,15 @@ def test_dropout_keeps_the_expectation(grouped_query, layer, dropout):
     assert abs(dropped.double().mean() - dropout) < 6 * error
 
 
+@given(sizes(), sizes(), st.booleans())
+def test_bias_only_if_asked(grouped_query, d_in, d_out, bias):
+    options = {"bias": True} if bias else {}
+    attend = grouped_query.GroupedQueryAttention(d_in, d_out, n_heads=1, n_kv_heads=1, **options)
+    for projection in (attend.query, attend.key, attend.value):
+        assert projection(torch.zeros(d_in)).any() == bias
+    assert attend.output(torch.zeros(d_out)).any() == bias
+
+
 @given(sizes(1, 12), sizes(1, 12))
 def test_rejects_groups_that_do_not_divide(grouped_query, n_heads, n_kv_heads):
     if n_heads % n_kv_heads:

@@ -134,6 +134,15 @@ def test_dropout_keeps_the_expectation(multihead, layer, dropout):
     assert abs(dropped.double().mean() - dropout) < 6 * error
 
 
+@given(sizes(), sizes(), st.booleans())
+def test_bias_only_if_asked(multihead, d_in, d_out, bias):
+    options = {"bias": True} if bias else {}
+    attend = multihead.MultiHeadAttention(d_in, d_out, n_heads=1, **options)
+    for projection in (attend.query, attend.key, attend.value):
+        assert projection(torch.zeros(d_in)).any() == bias
+    assert attend.output(torch.zeros(d_out)).any() == bias
+
+
 @given(sizes(2), st.data())
 def test_rejects_heads_that_do_not_divide(multihead, n_heads, data):
     d_out = data.draw(st.integers(1, 20).filter(lambda width: width % n_heads), "d_out")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers.masking_utils import sliding_window_causal_mask_function
 
 from gptspec.attention import causal, grouped_query, self_attention
-from strategies import assert_close, rejects, sizes, tensors
+from strategies import assert_close, elsewhere, rejects, sizes, tensors
 
 
 @st.composite
@@ -134,6 +134,18 @@ def test_dropout_keeps_the_expectation(sliding_window, dropout):
     assert_close(mixes, torch.where(dropped, 0, ones / (1 - dropout)))
     error = (dropout * (1 - dropout) / 2000) ** 0.5
     assert abs(dropped.double().mean() - dropout) < 6 * error
+
+
+@given(heads(), windows())
+def test_device_of_the_input(sliding_window, text, window):
+    time = text[0].shape[-2]
+    expected = sliding_window.attend(*text, window=window)
+    mask = sliding_window.window_mask(time, time, window)
+    with elsewhere():
+        outputs = sliding_window.attend(*text, window=window)
+        asked = sliding_window.window_mask(time, time, window, device=mask.device)
+    assert_close(outputs, expected)
+    assert_close(asked, mask)
 
 
 @given(st.integers(max_value=0), heads())

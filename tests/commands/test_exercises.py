@@ -53,7 +53,7 @@ def verdicts(tmp_path_factory):
         file.write_text(put_back(Path(begun[name]).read_text(), concept.module.read_text()))
         finished[name] = str(file)
     return [
-        {one.concept.path: one for one in judge(PROJECT, targets, explain=False)}
+        {one.concept.path: one for one in judge(PROJECT, targets, "--examples=2", explain=False)}
         for targets in (begun, finished)
     ]
 

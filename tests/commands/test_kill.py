@@ -15,7 +15,7 @@ import torch
 
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.sampling.batches import Windows
-from gptspec.training.loop import Run, TrainConfig, resume, save, train
+from gptspec.training.loop import Run, TrainConfig, latest, resume, save, train
 
 torch.set_num_threads(1)
 folder, source = Path(sys.argv[1]), random.Random(1)
@@ -28,7 +28,10 @@ for kill in range(10):
         run = resume(folder)
         for _ in train(run, windows):
             save(folder, run)
-    time.sleep(0.1 + 0.1 * source.random())
+    before = latest(folder)
+    while latest(folder) == before:  # until it saves, however slow the machine is
+        time.sleep(0.001)
+    time.sleep(0.05 * source.random())
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print(resume(folder).step)

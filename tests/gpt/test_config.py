@@ -1,7 +1,7 @@
 import dataclasses
 import math
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, LlamaConfig
 
@@ -82,6 +82,8 @@ def test_heads_divide(config, d_model, n_heads, n_kv_heads):
 
 
 @given(st.sampled_from(KINDS["positions"]), sizes(1, 4), sizes(1, 5))
+@example("sinusoidal", 1, 3)
+@example("rotary", 2, 3)
 def test_pairs_need_even_widths(config, positions, n_heads, d_head):
     shape = SMALL | {"d_model": n_heads * d_head, "n_heads": n_heads, "positions": positions}
     odd = {"sinusoidal": n_heads * d_head, "rotary": d_head}.get(positions, 0) % 2

@@ -61,6 +61,14 @@ def test_what_a_peer_lacks_is_not_offered_and_never_passed(peer):
     result.assert_outcomes(xfailed=2)
 
 
+def test_examples_of_a_kind_that_a_peer_lacks_are_passed_over(peer):
+    lacking = "def double(n):\n    if n == 3: raise NotImplementedError\n" + GOOD.split("\n", 2)[2]
+    outcomes, _ = peer(lacking.replace("number", "n"))
+    assert outcomes == {"is-even": "passed", "rejects-text": "passed"}
+    outcomes, _ = peer("def double(n):\n    raise NotImplementedError\n")
+    assert outcomes == {"is-even": "not offered", "rejects-text": "not offered"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

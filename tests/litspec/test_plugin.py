@@ -47,6 +47,12 @@ def test_a_mistake_that_only_crashes_fails(book, run):
     assert results(book)["is-even", "mistake:plus-one"]["outcome"] == "crashed"
 
 
+def test_a_reference_that_is_not_written_fails(book, run):
+    book.edit(MODULE, "    return 2 * number", "    raise NotImplementedError")
+    run("tests", "-k", "is_even and reference").assert_outcomes(failed=1)
+    assert results(book)["is-even", "reference"]["outcome"] == "failed"
+
+
 def test_a_mistake_that_does_not_apply_fails_alone(book, run):
     book.edit(PAGE, "-    return 2 * number", "-    return 3 * number")
     result = run("tests")

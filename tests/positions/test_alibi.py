@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from strategies import assert_close, rejects, sizes, tensors
+from strategies import assert_close, elsewhere, rejects, single_precision, sizes, tensors
 
 head_counts = st.integers(1, 8) | st.integers(1, 200)
 small_types = st.sampled_from([torch.bfloat16, torch.float16, torch.float32])
@@ -88,7 +88,21 @@ def test_tail_is_whole(alibi, n_heads, time, before):
 @given(sizes(1, 12), st.integers(1, 3000), small_types)
 def test_low_precision_rounds_once(alibi, n_heads, key_time, dtype):
     exact = alibi.alibi(n_heads, 1, key_time, dtype=torch.float64)
-    assert_close(alibi.alibi(n_heads, 1, key_time, dtype=dtype), exact.to(dtype), rtol=0, atol=0)
+    with single_precision():
+        rounded = alibi.alibi(n_heads, 1, key_time, dtype=dtype)
+    assert_close(rounded, exact.to(dtype), rtol=0, atol=0)
+
+
+@given(sizes(1, 12), lengths(), small_types)
+def test_lands_where_asked(alibi, n_heads, time, dtype):
+    asked = {"dtype": dtype, "device": torch.get_default_device()}
+    expected = alibi.slopes(n_heads).to(dtype), alibi.alibi(n_heads, *time).to(dtype)
+    with elsewhere():
+        made = alibi.slopes(n_heads, **asked), alibi.alibi(n_heads, *time, **asked)
+        unasked = alibi.slopes(n_heads), alibi.alibi(n_heads, *time)
+    assert_close(made, expected)
+    assert {one.device.type for one in unasked} == {"meta"}
+    assert {one.dtype for one in unasked} == {torch.get_default_dtype()}
 
 
 @given(st.integers(-3, 0), lengths())

@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as llama_rotate
 
 from gptspec.positions import sinusoidal
-from strategies import assert_close, rejects, sequences, sizes, tensors
+from strategies import assert_close, rejects, sequences, sizes, tensors, unwritten
 
 layouts = st.sampled_from(["rotate", "rotate_interleaved"])
 widths = st.sampled_from([2, 4, 6, 10])
@@ -178,6 +178,8 @@ def test_trains_after_any_mode(rotary, x, layout, start):
                 rotate(x)
             rotate(leaf).backward(rotate(ones))
         except RuntimeError as error:
+            if unwritten(error):
+                raise
             raise AssertionError(f"the call before is in the way: {error}") from error
         assert_close(leaf.grad, ones)
 

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from gptspec.tokenization.bytes import StreamDecoder
-from strategies import rejects, texts
+from strategies import rejects, texts, unwritten
 
 # Each library carries its own edition of Unicode: characters that Python does not know yet
 # are a letter to one and a sign to another, so the laws that compare libraries leave them out.
@@ -90,6 +90,8 @@ def accepted(make, *arguments, **options):
     try:
         return make(*arguments, **options)
     except Exception as error:
+        if unwritten(error):
+            raise
         raise AssertionError(f"raised {type(error).__name__}: {error}") from error
 
 
@@ -320,5 +322,5 @@ def test_rejects_what_is_no_text(bpe, text, surrogate):
         bpe.train([text + surrogate], 300)
     with rejects("texts", "str"):
         bpe.train(text, 300)
-    with rejects("text", "b'bytes'"):
+    with rejects("bytes"):
         bpe.train([b"bytes"], 300)

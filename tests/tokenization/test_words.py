@@ -85,6 +85,7 @@ def test_specials_on_request(words, text):
     special_ids = tokenizer.encode("".join(SPECIALS), specials=True)
     assert len(special_ids) == 2
     unknown, end = special_ids
+    assert getattr(tokenizer, "end_of_text", end) == end  # other libraries have no such name
     assert not {unknown, end} & set(tokenizer.encode(text))
     requested = tokenizer.encode(text, specials=True)
     assert requested.count(unknown) == text.count("<|unk|>")

@@ -36,6 +36,14 @@ def test_equals_torch(loss, guess):
     assert_close(gradients(ours, logits), gradients(torchs, logits))
 
 
+@given(tensors(sizes(), sizes(), batch=1), st.data())
+def test_each_costs_its_own(loss, logits, data):
+    *batch, vocab = logits.shape
+    targets = data.draw(token_ids(vocab, *batch), "targets")
+    each = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    assert_close(loss.surprise(logits, targets), each.view(batch))
+
+
 @given(sizes(1, 300), sizes(), st.sampled_from([0.0, 7.0, -3.0]), st.data())
 def test_uniform_costs_ln_v(loss, vocab, time, logit, data):
     targets = data.draw(token_ids(vocab, time), "targets")

@@ -111,7 +111,7 @@ def torchs(params, **options):
     return torch.optim.Muon(params, **options, adjust_lr_fn="match_rms_adamw")
 
 
-@given(runs(), hyperparameters(), hyperparameters(), st.floats(0, 2))
+@given(runs(), hyperparameters(), hyperparameters() | st.just({}), st.floats(0, 2))
 def test_equals_torch(muon, run, options, others, faster):
     weights, gradients = run
 

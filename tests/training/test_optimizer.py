@@ -53,7 +53,7 @@ def follow(optimizer, gradients):
     return [p.detach().clone() for p in moved]
 
 
-@given(runs(), hyperparameters(), hyperparameters(), st.floats(0, 2))
+@given(runs(), hyperparameters(), hyperparameters() | st.just({}), st.floats(0, 2))
 def test_equals_torch(optimizer, run, options, others, faster):
     weights, gradients = run
 

@@ -53,10 +53,12 @@ def test_never_rises_again(schedule, run):
     assert all(later <= earlier for earlier, later in itertools.pairwise(descent))
 
 
-@given(runs(), st.integers(0, 5) | st.integers(0, 1000))
-def test_ends_at_the_floor(schedule, run, after):
+@given(runs(), st.booleans(), st.integers(0, 5) | st.integers(0, 1000))
+def test_ends_at_the_floor(schedule, run, floored, after):
+    if not floored:
+        del run["floor"]
     rate = schedule.learning_rate(run["steps"] + after, **run)
-    assert math.isclose(rate, run["floor"], abs_tol=1e-15)
+    assert math.isclose(rate, run.get("floor", 0), abs_tol=1e-15)
 
 
 @given(runs())

@@ -1,0 +1,20 @@
+"""curated-transformers' `RMSNorm`."""
+
+from curated_transformers import layers
+
+DEVIATIONS = {
+    "mean-square-of-one": "curated-transformers 2.0.1 computes in float32",
+    "scale-changes-nothing": "curated-transformers 2.0.1 computes in float32",
+    "equals-torch": "curated-transformers 2.0.1 computes in float32",
+    "rejects-d-model": "curated-transformers 2.0.1 accepts a width of 0",
+    "rejects-eps": "curated-transformers 2.0.1 accepts any",
+}
+
+
+class RMSNorm(layers.RMSNorm):
+    def __init__(self, d_model, *, eps=1e-5):
+        super().__init__(d_model, eps=eps)
+
+
+def rms_normalize(x, eps=1e-5):
+    return RMSNorm(x.shape[-1], eps=eps).to(x)(x)

@@ -1,0 +1,27 @@
+"""curated-transformers' `PointwiseFeedForward` with a gate and its `SiLU`."""
+
+from curated_transformers.layers import PointwiseFeedForward
+from curated_transformers.layers.activations import Activation
+
+from peers.fitting import rename
+
+DEVIATIONS = {
+    "rejects-widths": "curated-transformers 2.0.1 accepts a width of 0",
+}
+
+
+silu = Activation.SiLU.module()
+
+
+class SwiGLU(PointwiseFeedForward):
+    def __init__(self, d_model, d_ff, *, dropout=0.0, bias=False):
+        if dropout:
+            raise NotImplementedError
+        super().__init__(
+            activation=silu,
+            hidden_width=d_model,
+            intermediate_width=d_ff,
+            use_bias=bias,
+            use_gate=True,
+        )
+        rename(self, intermediate="up", output="down")

@@ -1,0 +1,18 @@
+"""labml's `FeedForward` with PyTorch's GELU."""
+
+from labml_nn.transformers.feed_forward import FeedForward as Labml
+from torch import nn
+
+from peers.fitting import rename
+
+DEVIATIONS = {
+    "dropout-falls-on-the-output": "labml-nn 0.5.1 drops between the two layers",
+    "rejects-widths": "labml-nn 0.5.1 accepts a width of 0",
+    "rejects-dropout": "labml-nn 0.5.1 accepts a share of 1",
+}
+
+
+class FeedForward(Labml):
+    def __init__(self, d_model, d_ff, *, dropout=0.0, bias=True):
+        super().__init__(d_model, d_ff, dropout, nn.GELU("tanh"), bias1=bias, bias2=bias)
+        rename(self, layer1="up", layer2="down")

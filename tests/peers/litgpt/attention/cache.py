@@ -1,0 +1,78 @@
+"""LitGPT's `CausalSelfAttention` with its `KVCache`, its masks and its rotation.
+
+It adds no bias to scores, and refuses chunks longer than the window: such examples are not judged.
+"""
+
+import torch
+from litgpt.config import Config
+from litgpt.model import CausalSelfAttention, build_mask_cache, build_rope_cache
+from torch.func import functional_call
+
+from peers.fitting import Projections, in_one_batch
+
+DEVIATIONS = {
+    "cached-is-full": (
+        "with a window, a chunk of LitGPT 0.5.13 that wraps around its ring of keys "
+        "overwrites the past and is read as such: tokens see those after them"
+    ),
+}
+
+
+LONGEST = 32
+
+
+class Memory:
+    def __init__(self, peer):
+        self.peer = peer
+        self.time = 0
+
+    def __len__(self):
+        return self.time
+
+
+class CachedAttention(Projections):
+    def __init__(self, d_in, d_out, *, n_heads, n_kv_heads, dropout=0.0, bias=False, window=None):
+        if dropout:
+            raise NotImplementedError
+        self.settings = Config(
+            block_size=LONGEST,
+            n_layer=1,
+            n_embd=d_out,
+            n_head=n_heads,
+            n_query_groups=n_kv_heads,
+            rotary_percentage=1.0,
+            bias=bias,
+            sliding_window_size=window,
+            sliding_window_indices=None if window is None else [1],
+        )
+        super().__init__(d_in, d_out, d_kv=d_out // n_heads * n_kv_heads, bias=bias)
+
+    def new_cache(self):
+        return Memory(CausalSelfAttention(self.settings, block_idx=0))
+
+    def forward(self, x, *, rotate=None, score_bias=None, cache=None):
+        if score_bias is not None:
+            raise NotImplementedError
+        weights = self.lend(qkv="query+key+value", proj="output")
+        d_head, time = self.settings.head_size, x.shape[-2]
+        if rotate is None:
+            cos, sin = torch.ones(LONGEST, d_head), torch.zeros(LONGEST, d_head)
+        elif not hasattr(rotate, "keywords"):
+            raise NotImplementedError  # a turn that is no rotation by a base
+        else:
+            cos, sin = build_rope_cache(LONGEST, d_head, base=rotate.keywords["theta"])
+        if cache is None:
+            peer = CausalSelfAttention(self.settings, block_idx=0)
+            arguments = cos[None, :time], sin[None, :time]
+        else:
+            if time > (self.settings.sliding_window_size or LONGEST):
+                raise NotImplementedError
+            peer = cache.peer
+            if peer.kv_cache is None:
+                batch = x.shape[:-2].numel()
+                peer.kv_cache = peer.build_kv_cache(batch, LONGEST, dtype=x.dtype)
+            places = torch.arange(cache.time, cache.time + time)
+            mask = build_mask_cache(LONGEST)[:, :, places]
+            arguments = cos[None, places], sin[None, places], mask, places
+            cache.time += time
+        return in_one_batch(lambda x: functional_call(peer, weights, (x, *arguments)), x)

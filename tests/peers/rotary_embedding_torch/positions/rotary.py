@@ -1,0 +1,54 @@
+"""lucidrains' `RotaryEmbedding`, of neighbours, kept from call to call as a model keeps it.
+
+There is one for each type of queries, since what bfloat16 leaves behind is wrong for all others.
+
+For halves features are reordered. Width 2 divides by zero (`dim / (dim - 2)`), so heads of that
+width are not judged, but where angles are asked for.
+"""
+
+from functools import cache
+
+import torch
+from rotary_embedding_torch import RotaryEmbedding
+
+from peers.fitting import to_halves, to_pairs
+
+DEVIATIONS = {
+    "equals-the-formula": "rotary-embedding-torch 0.9.1 rounds frequencies to float32",
+    "equals-gpt-j": "rotary-embedding-torch 0.9.1 rounds frequencies to float32",
+    "shows-the-sinusoids": "rotary-embedding-torch 0.9.1 rounds frequencies to float32",
+    "earlier-calls-leave-no-trace": "rotary-embedding-torch 0.9.1 rounds frequencies to float32",
+    "low-precision-rounds-once": (
+        "rotary-embedding-torch 0.9.1 counts positions in the type of the queries: in "
+        "bfloat16, 257 is 256, and so it stays for later calls in any type"
+    ),
+    "rejects-odd-widths": "rotary-embedding-torch 0.9.1 raises other errors",
+    "rejects-negative-positions": "rotary-embedding-torch 0.9.1 accepts them",
+    "rejects-theta": "rotary-embedding-torch 0.9.1 accepts any",
+    "rejects-other-types": "rotary-embedding-torch 0.9.1 accepts whole numbers",
+    "angles-are-multiples": (
+        "rotary-embedding-torch 0.9.1 divides by zero for width 2, and rounds frequencies to "
+        "float32"
+    ),
+}
+
+
+@cache
+def turn(d_head, theta, device, dtype):
+    with device:
+        return RotaryEmbedding(d_head, theta=theta).double()
+
+
+def angles(time, d_head, *, start=0, theta=10_000.0):
+    places = torch.arange(start, start + time)
+    return turn(d_head, theta, places.device, None)(places, seq_len=time, offset=start)[:, ::2]
+
+
+def rotate_interleaved(x, *, start=0, theta=10_000.0):
+    if x.shape[-1] == 2:
+        raise NotImplementedError
+    return turn(x.shape[-1], theta, x.device, x.dtype).rotate_queries_or_keys(x, offset=start)
+
+
+def rotate(x, *, start=0, theta=10_000.0):
+    return to_halves(rotate_interleaved(to_pairs(x), start=start, theta=theta))

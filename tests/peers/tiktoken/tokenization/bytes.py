@@ -1,0 +1,18 @@
+"""OpenAI's tiktoken: an `Encoding` whose tokens are the bytes alone."""
+
+import tiktoken
+
+DEVIATIONS = {
+    "rejects-ids": "tiktoken 0.14 raises an OverflowError or a KeyError",
+    "rejects-half-characters": "tiktoken 0.14 replaces them by U+FFFD",
+    "rejects-other-types": "the message of tiktoken 0.14 does not say text",
+}
+
+encoding = tiktoken.Encoding(
+    "bytes",
+    pat_str="(?s:.)",
+    mergeable_ranks={bytes([byte]): byte for byte in range(256)},
+    special_tokens={},
+)
+encode = encoding.encode
+decode = encoding.decode

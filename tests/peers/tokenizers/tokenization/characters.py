@@ -1,0 +1,44 @@
+"""Hugging Face tokenizers: `WordLevel` after a `Split` at every character."""
+
+from tokenizers import Regex, Tokenizer, decoders, models, trainers
+from tokenizers.pre_tokenizers import Split
+
+DEVIATIONS = {
+    "unknown-is-refused": "tokenizers 0.23 says that the unknown token is missing",
+    "rejects-ids": "tokenizers 0.23 leaves them out",
+    "rejects-repeated-characters": "tokenizers 0.23 accepts it",
+    "rejects-other-policies": "tokenizers 0.23 accepts it",
+    "rejects-other-types": "tokenizers 0.23 says TextInputSequence",
+}
+
+UNKNOWN = "<|unk|>"
+
+
+def train(texts, *, unknown="error"):
+    specials = [UNKNOWN, "<|endoftext|>"] if unknown == "replace" else ["<|endoftext|>"]
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=2**31, show_progress=False, special_tokens=specials
+    )
+    characters = CharacterTokenizer("", unknown=unknown)
+    characters.tokenizer.train_from_iterator(texts, trainer)
+    return characters
+
+
+class CharacterTokenizer:
+    def __init__(self, alphabet, *, unknown="error"):
+        vocab = {character: id for id, character in enumerate(alphabet)}
+        unknown = {"unk_token": UNKNOWN} if unknown == "replace" else {}
+        self.tokenizer = Tokenizer(models.WordLevel(vocab, **unknown))
+        self.tokenizer.pre_tokenizer = Split(Regex("(?m:.)"), "isolated")
+        self.tokenizer.decoder = decoders.Fuse()
+
+    @property
+    def vocab_size(self):
+        return self.tokenizer.get_vocab_size()
+
+    def encode(self, text, *, specials=False):
+        self.tokenizer.encode_special_tokens = not specials
+        return self.tokenizer.encode(text).ids
+
+    def decode(self, ids):
+        return self.tokenizer.decode(ids, skip_special_tokens=False)

@@ -1,0 +1,43 @@
+"""Hugging Face tokenizers: `WordLevel` after the pre-tokenizer `Whitespace`."""
+
+from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import Whitespace
+
+DEVIATIONS = {
+    "words-and-marks": "Whitespace of tokenizers 0.23 takes a run of marks for one piece",
+    "specials-on-request": "Whitespace of tokenizers 0.23 joins a mark to the special token",
+    "one-space-between": "tokenizers 0.23 puts a space before every mark",
+    "rejects-ids": "tokenizers 0.23 leaves them out",
+    "rejects-unusable-words": "tokenizers 0.23 accepts it",
+}
+
+UNKNOWN = "<|unk|>"
+
+
+def split(text):
+    return [piece for piece, _ in Whitespace().pre_tokenize_str(text)]
+
+
+def train(texts):
+    return WordTokenizer(texts)
+
+
+class WordTokenizer:
+    def __init__(self, texts):
+        self.tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+        self.tokenizer.pre_tokenizer = Whitespace()
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=2**31, show_progress=False, special_tokens=[UNKNOWN, "<|endoftext|>"]
+        )
+        self.tokenizer.train_from_iterator(texts, trainer)
+
+    @property
+    def vocab_size(self):
+        return self.tokenizer.get_vocab_size()
+
+    def encode(self, text, *, specials=False):
+        self.tokenizer.encode_special_tokens = not specials
+        return self.tokenizer.encode(text).ids
+
+    def decode(self, ids):
+        return self.tokenizer.decode(ids, skip_special_tokens=False)

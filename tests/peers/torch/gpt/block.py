@@ -1,0 +1,42 @@
+"""PyTorch: `nn.TransformerEncoderLayer` with its norms first and a causal mask."""
+
+from functools import partial
+from types import SimpleNamespace
+
+from torch import nn
+from torch.nn import functional as F
+
+DEVIATIONS = {
+    "rejects-shape": "PyTorch 2.13 calls the sizes embed_dim and num_heads, and asserts",
+}
+
+KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "gelu"}
+
+
+class Block(nn.TransformerEncoderLayer):
+    def __init__(self, d_model, *, n_heads, d_ff, dropout=0.0, bias=True, norm_eps=1e-5, **kinds):
+        if others := {name: kind for name, kind in kinds.items() if kind != KINDS[name]}:
+            raise NotImplementedError(f"TransformerEncoderLayer has no {others}")
+        super().__init__(
+            d_model, n_heads, d_ff, dropout, partial(F.gelu, approximate="tanh"),
+            batch_first=True, norm_first=True, bias=bias, layer_norm_eps=norm_eps,
+        )  # fmt: skip
+        self.attention_norm, self.feed_forward_norm = self.norm1, self.norm2
+        self.feed_forward = SimpleNamespace(up=self.linear1, down=self.linear2)
+        inner = self.self_attn  # which holds three projections in one tensor
+        weights = inner.in_proj_weight.data.chunk(3)
+        biases = inner.in_proj_bias.data.chunk(3) if bias else [None] * 3
+        query, key, value = (
+            SimpleNamespace(weight=weight, bias=bias)
+            for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.attention = SimpleNamespace(
+            query=query, key=key, value=value, output=inner.out_proj, new_cache=self.new_cache
+        )
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[-2])
+        return super().forward(x, mask, is_causal=True)
+
+    def new_cache(self):
+        raise NotImplementedError("TransformerEncoderLayer keeps nothing")

@@ -1,0 +1,44 @@
+"""PyTorch: `TensorDataset`, `DistributedSampler`, `DataLoader` and `random_split`."""
+
+from itertools import islice
+
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset, random_split
+
+DEVIATIONS = {
+    "every-epoch-is-new": "DistributedSampler of PyTorch 2.13 adds the epoch to the seed",
+    "split-shares-nothing": "random_split of PyTorch 2.13 keeps no order",
+    "device-of-the-text": "the samplers of PyTorch 2.13 draw on its default device",
+    "rejects-negative": "PyTorch 2.13 accepts it",
+    "rejects-empty-split": "random_split of PyTorch 2.13 only warns",
+    "rejects-short-text": "PyTorch 2.13 raises a RuntimeError",
+}
+
+
+class Windows(TensorDataset):
+    def __init__(self, tokens, context_length, stride=None):
+        rows = tokens.long().unfold(0, context_length + 1, stride or context_length)
+        super().__init__(rows[:, :-1], rows[:, 1:])
+
+
+def sampler(n_windows, seed, epoch):
+    shuffle = DistributedSampler(range(n_windows), num_replicas=1, rank=0, seed=seed)
+    shuffle.set_epoch(epoch)
+    return shuffle
+
+
+def order(n_windows, *, seed, epoch):
+    return torch.tensor(list(sampler(n_windows, seed, epoch)))
+
+
+def batch(windows, step, *, batch_size, seed):
+    epoch, place = divmod(step, len(windows) // batch_size)
+    shuffle = sampler(len(windows), seed, epoch)
+    loader = DataLoader(windows, batch_size, sampler=shuffle, drop_last=True)
+    return tuple(next(islice(loader, place, None)))
+
+
+def split(tokens, *, validation=0.1):
+    return tuple(
+        tokens[part.indices] for part in random_split(tokens, [1 - validation, validation])
+    )

@@ -1,0 +1,28 @@
+"""Hugging Face transformers: `DynamicLayer` and `DynamicSlidingWindowLayer` of a cache."""
+
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+DEVIATIONS = {
+    "forgets-what-nobody-reads": "a window of 1 in transformers 5.23 keeps everything",
+    "seldom-copies": "transformers 5.23 copies the whole cache for each token",
+    "rejects-other-texts": "transformers 5.23 raises a RuntimeError",
+    "rejects-empty-window": "transformers 5.23 accepts it",
+}
+
+
+class Cache:
+    def __init__(self, window=None):
+        self.layer = DynamicLayer() if window is None else DynamicSlidingWindowLayer(window)
+
+    @property
+    def time(self):
+        return self.layer.get_seq_length()
+
+    def __len__(self):
+        return self.layer.keys.shape[-2] if self.layer.is_initialized else 0
+
+    def append(self, keys, values):
+        if keys.ndim == 3:
+            keys, values = self.layer.update(keys[None], values[None])
+            return keys[0], values[0]
+        return self.layer.update(keys, values)

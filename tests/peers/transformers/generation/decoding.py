@@ -1,0 +1,39 @@
+"""Hugging Face transformers: the logits processors of `generate`."""
+
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+DEVIATIONS = {
+    "top-k-keeps-k": "transformers 5.23 keeps all that tie with the last",
+}
+
+
+def process(processor, logits, ids=None):
+    rows = logits.reshape(-1, logits.shape[-1])
+    ids = ids if ids is None else ids.reshape(len(rows), -1)
+    return processor(ids, rows).view(logits.shape)
+
+
+def temper(logits, temperature):
+    return process(TemperatureLogitsWarper(temperature), logits)
+
+
+def top_k(logits, k):
+    return process(TopKLogitsWarper(k), logits)
+
+
+def top_p(logits, p):
+    return process(TopPLogitsWarper(p), logits)
+
+
+def min_p(logits, p):
+    return process(MinPLogitsWarper(p), logits)
+
+
+def penalize(logits, ids, penalty):
+    return process(RepetitionPenaltyLogitsProcessor(penalty), logits, ids)

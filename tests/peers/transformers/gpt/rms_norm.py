@@ -1,0 +1,20 @@
+"""Hugging Face transformers: `LlamaRMSNorm`."""
+
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+DEVIATIONS = {
+    "mean-square-of-one": "transformers 5.23 computes in float32 whatever it is given",
+    "scale-changes-nothing": "transformers 5.23 computes in float32 whatever it is given",
+    "equals-torch": "transformers 5.23 computes in float32 whatever it is given",
+    "rejects-d-model": "transformers 5.23 accepts it",
+    "rejects-eps": "transformers 5.23 accepts it",
+}
+
+
+class RMSNorm(LlamaRMSNorm):
+    def __init__(self, d_model, *, eps=1e-5):
+        super().__init__(d_model, eps)
+
+
+def rms_normalize(x, eps=1e-5):
+    return LlamaRMSNorm(x.shape[-1], eps).to(x.dtype)(x)

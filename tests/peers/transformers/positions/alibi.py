@@ -1,0 +1,22 @@
+"""Hugging Face transformers: `build_alibi_tensor`, the bias of BLOOM."""
+
+import torch
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+DEVIATIONS = {
+    "slopes-are-geometric": "transformers 5.23 computes slopes in float32",
+    "linear-in-distance": "transformers 5.23 counts from the first key: the same weights",
+    "depends-on-distance": "transformers 5.23 counts from the first key: the same weights",
+    "rejects-no-heads": "transformers 5.23 takes the logarithm of 0",
+    "rejects-more-queries-than-keys": "transformers 5.23 never hears of queries",
+}
+
+
+def alibi(n_heads, query_time, key_time, *, dtype=None):
+    text = torch.ones(1, key_time, dtype=torch.long)
+    bias = build_alibi_tensor(text, n_heads, dtype or torch.get_default_dtype())
+    return bias.expand(-1, query_time, -1)
+
+
+def slopes(n_heads):
+    return alibi(n_heads, 1, 2)[:, 0, 1]

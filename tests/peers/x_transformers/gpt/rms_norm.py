@@ -1,0 +1,28 @@
+"""x-transformers' `RMSNorm`, which knows no epsilon."""
+
+from peers.fitting import rename
+from peers.x_transformers._quiet import library
+
+DEVIATIONS = {
+    "mean-square-of-one": "x-transformers 2.31.10 divides by the length alone, without an epsilon",
+    "centred-is-layer-norm": (
+        "x-transformers 2.31.10 divides by the length alone, without an epsilon"
+    ),
+    "equals-torch": "x-transformers 2.31.10 divides by the length alone, without an epsilon",
+    "equals-llama": "x-transformers 2.31.10 divides by the length alone, without an epsilon",
+    "half-is-full-rounded": (
+        "x-transformers 2.31.10 makes NaN of float16 zeros: its 1e-12 is 0 there"
+    ),
+    "rejects-d-model": "x-transformers 2.31.10 accepts a width of 0",
+    "rejects-eps": "x-transformers 2.31.10 has no epsilon",
+}
+
+
+class RMSNorm(library.RMSNorm):
+    def __init__(self, d_model, *, eps=1e-5):
+        super().__init__(d_model)
+        rename(self, g="weight")
+
+
+def rms_normalize(x, eps=1e-5):
+    return library.SimpleRMSNorm(x.shape[-1])(x)
