@@ -26,6 +26,7 @@ from litspec.implementations import deviations, peer_files
 from litspec.pages import Concept, Project
 from litspec.report import Report, Result
 
+LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")  # relative to its own page
 log = logging.getLogger("mkdocs.litspec")  # a warning of `mkdocs.*` fails a strict build
 
 
@@ -141,7 +142,7 @@ class LawsBlock(Block):  # type: ignore[misc]
                 SubElement(
                     SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"}
                 ).text = law.name
-                SubElement(row, "td").text = law.statement
+                SubElement(row, "td").text = LINK.sub(r"\1", law.statement)
                 caught = sum(result["outcome"] == "caught" for result in own)
                 tried = sum(result["examples"] for result in own if result["outcome"] == "passed")
                 SubElement(row, "td").text = f"{tried} tried"
