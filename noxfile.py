@@ -107,6 +107,13 @@ def judge(session: nox.Session) -> None:
 
 
 @nox.session
+def progress(session: nox.Session) -> None:
+    """Count the laws that the exercises keep already."""
+    install(session, "tests", "site")
+    session.run("litspec", "progress", *session.posargs)
+
+
+@nox.session
 def serve(session: nox.Session) -> None:
     """Serve the site, built anew as pages change."""
     install(session, "tests", "site")

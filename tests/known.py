@@ -21,7 +21,7 @@ class KnownCache(Cache):
 class Known(GPT):
     """Its logits depend on every token it has read, and on where each stood in the window.
 
-    `read` holds what it was given, `modes` whether it was in training then.
+    `seen` holds what it was given, `modes` whether it was in training then.
     """
 
     def __init__(self, rows: Tensor, context_length: int) -> None:
@@ -34,7 +34,7 @@ class Known(GPT):
             n_heads=1,
         )
         self.rows = nn.Parameter(rows)
-        self.read: list[Tensor] = []
+        self.seen: list[Tensor] = []
         self.modes: list[bool] = []
 
     def new_cache(self) -> list[Cache]:
@@ -44,7 +44,7 @@ class Known(GPT):
         kept = KnownCache() if cache is None else cache[0]
         end = kept.time + ids.shape[-1]
         assert end <= self.config.context_length
-        self.read.append(ids)
+        self.seen.append(ids)
         self.modes.append(self.training)
         place = torch.arange(kept.time + 1, end + 1, device=ids.device)
         total = kept.total + (place * (ids + 1)).cumsum(-1)

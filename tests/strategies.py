@@ -4,10 +4,12 @@ Sizes and a seed are drawn through Hypothesis, values come from the seed:
 failures replay, shrink, and print numbers short enough to follow by hand.
 """
 
+import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+import jaxtyping
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,8 +17,12 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 __all__ = [
+    "HUGE",
+    "LIFTED",
     "assert_close",
+    "default_type",
     "elsewhere",
+    "in_float64",
     "rejects",
     "sequences",
     "single_precision",
@@ -24,7 +30,11 @@ __all__ = [
     "tensors",
     "texts",
     "token_ids",
+    "unchecked",
 ]
+
+LIFTED = torch.promote_types(torch.get_default_dtype(), torch.float32)  # of a loss: never 16 bits
+HUGE = min(100, int(math.log10(torch.finfo(torch.get_default_dtype()).max) / 3))  # as power of 10
 
 AWKWARD = (
     *("Hello, world!", "  two  spaces", "\n\n", "\r\n\t", "it's I'LL", "123456", "aaaa"),
@@ -98,15 +108,25 @@ def unwritten(error: Exception) -> bool:
     return isinstance(error, NotImplementedError) and missing
 
 
+def in_float64(*, rtol: float = 0, atol: float = 0) -> dict[str, float]:
+    """Return tolerances that are tighter than those of `assert_close`, where digits are plenty."""
+    return {"rtol": rtol, "atol": atol} if torch.get_default_dtype() == torch.float64 else {}
+
+
 @contextmanager
-def single_precision() -> Iterator[None]:
-    """In the block float32 is torch's default type, as it is outside the laws."""
+def default_type(dtype: torch.dtype) -> Iterator[None]:
+    """In the block this is torch's default type."""
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
         torch.set_default_dtype(default)
+
+
+def single_precision() -> AbstractContextManager[None]:
+    """In the block float32 is torch's default type, as it is outside the laws."""
+    return default_type(torch.float32)
 
 
 class ApartFromMeta(TorchFunctionMode):
@@ -140,6 +160,17 @@ def elsewhere() -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
     # Raised out here it has no cause: to Hypothesis another cause would be another failure.
     raise AssertionError(problem)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """In the block shapes are not checked: the checks are no code for torch's compiler."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+        torch.compiler.reset()
 
 
 def mentions(text: str, words: str) -> bool:

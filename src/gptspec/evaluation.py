@@ -18,17 +18,6 @@ from gptspec.training.loss import bits_per_byte, perplexity, surprise
 BOUNDARY = b"\0"  # ends each document for those who read bytes, as a token does for the model
 
 
-@torch.no_grad()
-def read(model: GPT, ids: Int[Tensor, "*batch time"]) -> Float[Tensor, "*batch time vocab"]:
-    """Return the logits of a model in evaluation mode, which it is in for this call only."""
-    training = model.training
-    model.eval()
-    try:
-        return model(ids.to(next(model.parameters()).device))
-    finally:
-        model.train(training)
-
-
 def surprises(
     model: GPT, ids: Int[Tensor, "n_tokens"], *, stride: int | None = None, batch_size: int = 16
 ) -> Float[Tensor, "n_scored"]:
@@ -73,6 +62,7 @@ def surprises(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    home, ids = ids.device, ids.to(next(model.parameters()).device)
     length = min(context_length, n_scored)
     starts = torch.tensor(
         [*range(0, n_scored - length, stride), n_scored - length], device=ids.device
@@ -82,10 +72,9 @@ def surprises(
     costs = []
     for first in range(0, len(starts), batch_size):
         places = starts[first : first + batch_size, None] + column
-        logits = read(model, ids[places])
-        cost = surprise(logits, ids[places + 1].to(logits.device)).to(ids.device)
+        cost = surprise(model.read(ids[places]), ids[places + 1])
         costs.append(cost[column >= length - fresh[first : first + batch_size, None]])
-    return torch.cat(costs)
+    return torch.cat(costs).to(home)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +258,9 @@ def answer_nats(model: GPT, question: Sequence[int], answer: Sequence[int]) -> f
         raise ValueError(
             f"answer must have from 1 to context_length {context_length} tokens, got {len(answer)}"
         )
-    ids = torch.tensor([*question, *answer])
-    logits = read(model, ids[:-1][-context_length:])[-len(answer) :]
-    return surprise(logits, ids[-len(answer) :].to(logits.device)).sum().item()
+    ids = torch.tensor([*question, *answer], device=next(model.parameters()).device)
+    logits = model.read(ids[:-1][-context_length:])[-len(answer) :]
+    return surprise(logits, ids[-len(answer) :]).sum().item()
 
 
 def choose(

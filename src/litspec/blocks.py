@@ -174,15 +174,15 @@ class ConformanceBlock(Block):  # type: ignore[misc]
                 continue
             title = SubElement(parent, "h3")
             SubElement(title, "a", {"href": f"{path}.md"}).text = concept.page.title
-            if record[path]["fingerprints"] != reports.fingerprints(concept):
+            if record[path]["fingerprints"]["laws"] != reports.fingerprints(concept)["laws"]:
                 note = SubElement(parent, "p", {"class": "stale"})
-                note.text = "Recorded before the last change of this concept."
+                note.text = "Recorded before the last change of these laws."
             self.matrix(parent, concept, results)
         return SubElement(parent, "div")
 
     def totals(self, parent: Element, rows: list[tuple[str, Result]]) -> None:
         """Write how many concepts and laws each peer was judged by."""
-        body = table(parent, "", "concepts", "laws kept", "deviations", "not offered")
+        body = table(parent, "", "concepts", "laws kept", "deviations", "not offered", kind="peers")
         for peer in sorted({one["implementation"] for _, one in rows}):
             own = [(path, one["outcome"]) for path, one in rows if one["implementation"] == peer]
             counts = Counter(outcome for _, outcome in own)
@@ -197,7 +197,7 @@ class ConformanceBlock(Block):  # type: ignore[misc]
         """Write one concept's laws by peers, and the reasons of its deviations."""
         peers = sorted({one["implementation"] for one in results})
         cells = {(one["law"], one["implementation"]): one for one in results}
-        body = table(parent, "law", *peers)
+        body = table(parent, "law", *peers, kind="peers")
         for law in concept.page.laws:
             row = SubElement(body, "tr")
             link = SubElement(SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"})
@@ -227,7 +227,7 @@ class CourseBlock(Block):  # type: ignore[misc]
     def on_create(self, parent: Element) -> Element:
         """Write a table with a row for each concept."""
         project: Project = self.config["project"]
-        body = table(parent, "exercise", "uses", "to write", "lines", "laws")
+        body = table(parent, "exercise", "uses", "to write", "lines", "laws", kind="course")
         for concept in project.concepts.values():
             source = concept.module.read_text(encoding="utf-8")
             uses = [
@@ -254,9 +254,9 @@ def dotted(source: str) -> str:
     return "\n".join(names)
 
 
-def table(parent: Element, *titles: str) -> Element:
+def table(parent: Element, *titles: str, kind: str = "laws") -> Element:
     """Open a table and return its body."""
-    whole = SubElement(parent, "table", {"class": "laws"})
+    whole = SubElement(parent, "table", {"class": kind})
     row = SubElement(SubElement(whole, "thead"), "tr")
     for title in titles:
         SubElement(row, "th").text = title

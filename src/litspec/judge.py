@@ -37,8 +37,13 @@ class Verdict:
 
     @property
     def broken(self) -> list[Result]:
-        """The laws that fell."""
-        return [result for result in self.results if result["outcome"] == "failed"]
+        """The laws that fell, first those that never came to their question."""
+        return [
+            result
+            for outcome in ("crashed", "failed")
+            for result in self.results
+            if result["outcome"] == outcome
+        ]
 
     @property
     def passed(self) -> int:
@@ -222,7 +227,7 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     if problem := next((one["load"] for one in verdict.results if "load" in one), None):
         yield f"  {problem}"
         return
-    words = {"passed": "holds", "not offered": "to do", "failed": "BROKEN"}
+    words = {"passed": "holds", "not offered": "to do", "failed": "BROKEN", "crashed": "CRASHED"}
     for result in verdict.results:
         missing = result.get("error", "") if result["outcome"] == "not offered" else ""
         yield f"  {words[result['outcome']]:7} {result['law']:32} {missing}".rstrip()
@@ -231,6 +236,11 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     yield ""
     names = ", ".join(result["law"] for result in verdict.broken)
     yield f"Your code breaks {names}" + (" and keeps the rest." if verdict.passed else ".")
+    if verdict.broken[0]["outcome"] == "crashed":
+        yield (
+            "CRASHED laws never came to their question: your code has other names, arguments or "
+            "axes than the page. Mend these first."
+        )
     for also, (mistake, score) in zip(("So", "And so"), verdict.likely, strict=False):
         page = concept.page.file.relative_to(project.root)
         yield f"{also} does this mistake ({score:.0%} alike): {mistake.id}, {page}:{mistake.line}"

@@ -347,6 +347,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 def judge(outcome: pytest.TestReport, call: pytest.CallInfo[None], implementation: str) -> str:
     """Return the word for what happened."""
     error = call.excinfo and call.excinfo.value
+    assertion = isinstance(error, AssertionError)
     mistake = implementation.startswith("mistake:")
     if isinstance(error, MISSING) and not mistake and implementation != "reference":
         return "not offered"
@@ -356,7 +357,7 @@ def judge(outcome: pytest.TestReport, call: pytest.CallInfo[None], implementatio
         return "caught" if mistake else "deviates"
     if mistake:
         return "survived" if error is None else "crashed"
-    return "failed"
+    return "crashed" if isinstance(error, Exception) and not assertion else "failed"
 
 
 def counterexample(error: BaseException, argument: str) -> str:

@@ -12,10 +12,10 @@ from litspec.pages import Concept, Project
 class Result(TypedDict, total=False):
     """One law tried on one implementation.
 
-    `outcome` is passed or failed; for a mistake caught, survived (the law held all the same)
-    or crashed (it fell to something other than an assertion); for a peer also deviates (it fails
-    as declared) or not offered, which for a reader's own code means to do. `load` says why the
-    implementation could not even be imported.
+    `outcome` is passed, failed, or crashed (it fell to something other than an assertion); for a
+    mistake caught, survived (the law held all the same) or crashed; for a peer also deviates (it
+    fails as declared) or not offered, which for a reader's own code means to do. `load` says why
+    the implementation could not even be imported.
     """
 
     law: str
@@ -39,12 +39,15 @@ Report = dict[str, Entry]
 
 
 def fingerprints(concept: Concept) -> dict[str, str]:
-    """Return a short hash of each of the concept's files."""
-    return {
-        kind: hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        for kind, file in concept.files.items()
+    """Return a short hash of all that a run of the laws depends on: of the page, not its prose."""
+    laws = [law.id for law in concept.page.laws]
+    mistakes = [(one.id, one.caught_by, one.diff) for one in concept.page.mistakes]
+    content = {"page": repr((laws, mistakes)).encode()} | {
+        kind: file.read_bytes()
+        for kind, file in (("module", concept.module), ("laws", concept.law_file))
         if file.exists()
     }
+    return {kind: hashlib.sha256(text).hexdigest()[:16] for kind, text in content.items()}
 
 
 def path(project: Project) -> Path:

@@ -218,7 +218,8 @@ def test_rejects_other_texts(cache, parts, data):
     shape = list(keys.shape)
     axis = data.draw(st.sampled_from([n for n in range(len(shape)) if n != len(shape) - 2]), "axis")
     shape[axis] += data.draw(sizes(), "more")
-    with rejects("keys", tuple(shape)):
+    *held, _, width = keys.shape
+    with rejects("keys", tuple(shape), tuple(held), f"width {width}"):
         memory.append(torch.zeros(shape), torch.zeros(shape))
 
 

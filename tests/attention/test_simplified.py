@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies import assert_close, sequences, sizes, tensors
+from strategies import HUGE, assert_close, sequences, sizes, tensors
 
 
 @given(sequences())
@@ -67,6 +67,6 @@ def test_saying_it_twice_changes_nothing(simplified, x):
     assert_close(simplified.attend(torch.cat([x, x], -2)), torch.cat([outputs, outputs], -2))
 
 
-@given(sequences(), st.integers(0, 100))
+@given(sequences(), st.integers(0, HUGE))
 def test_finite_for_huge_inputs(simplified, x, exponent):
     assert simplified.attend(x * 10.0**exponent).isfinite().all()

@@ -1,12 +1,12 @@
 import math
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.masking_utils import sliding_window_causal_mask_function
 
 from gptspec.attention import causal, grouped_query, self_attention
-from strategies import assert_close, elsewhere, rejects, sizes, tensors
+from strategies import HUGE, assert_close, elsewhere, rejects, sizes, tensors, unchecked, unwritten
 
 
 @st.composite
@@ -117,7 +117,7 @@ def test_reach_grows_with_depth(sliding_window, time, window, depth):
     assert (influence.flatten() != 0).tolist() == [False] * (time - reached) + [True] * reached
 
 
-@given(heads(), windows(), st.integers(0, 100))
+@given(heads(), windows(), st.integers(0, HUGE))
 def test_always_finite(sliding_window, text, window, exponent):
     queries, keys, values = text
     ours = sliding_window.attend(queries * 10.0**exponent, keys, values, window=window)
@@ -148,6 +148,25 @@ def test_device_of_the_input(sliding_window, text, window):
     assert_close(asked, mask)
 
 
+@settings(max_examples=3)  # each compiles it several times
+@given(st.none() | windows(), st.integers(0, 2**32 - 1))
+def test_compiles_for_any_length(sliding_window, window, seed):
+    source = torch.Generator(torch.get_default_device()).manual_seed(seed)
+    with unchecked():
+        compiled = torch.compile(sliding_window.attend, fullgraph=True, backend="eager")
+        for query_time, key_time in [(2, 7), (4, 4), (5, 5), (1, 6), (1, 7), (3, 9)]:
+            queries = torch.randn(1, 2, query_time, 2, generator=source)
+            keys = torch.randn(1, 2, key_time, 2, generator=source)
+            expected = sliding_window.attend(queries, keys, keys, window=window)
+            try:
+                outputs = compiled(queries, keys, keys, window=window)
+            except RuntimeError as error:
+                if unwritten(error):
+                    raise
+                raise AssertionError(f"it is no single graph: {error}") from error
+            assert_close(outputs, expected)
+
+
 @given(st.integers(max_value=0), heads())
 def test_rejects_empty_window(sliding_window, window, text):
     with rejects("window", window):
@@ -156,7 +175,11 @@ def test_rejects_empty_window(sliding_window, window, text):
         sliding_window.attend(*text, window=window)
 
 
-@given(sizes(1, 5), sizes(1, 5), windows())
-def test_rejects_more_queries_than_keys(sliding_window, key_time, more, window):
-    with rejects("query_time", key_time + more):
-        sliding_window.window_mask(key_time + more, key_time, window)
+@given(sizes(0, 5), sizes(1, 5), windows(), st.none() | windows())
+def test_rejects_more_queries_than_keys(sliding_window, key_time, more, window, no_window):
+    query_time = key_time + more
+    with rejects("query_time", query_time):
+        sliding_window.window_mask(query_time, key_time, window)
+    queries, keys = torch.ones(1, query_time, 2), torch.ones(1, key_time, 2)
+    with rejects("query_time", query_time):
+        sliding_window.attend(queries, keys, keys, window=no_window)

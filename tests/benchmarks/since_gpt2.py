@@ -1,6 +1,6 @@
 """One GPT walked from GPT-2's choices to Llama's, a step at a time, each step measured.
 
-Every configuration trains on the same tokens of python-docs in the same order, from the same seeds,
+Every configuration trains on the same tokens of python-docs, from each of the same three seeds,
 and is judged by bits per byte of the same validation text. Speed is measured apart: a few training
 steps of each in turn, again and again, and the median of each.
 
@@ -25,10 +25,10 @@ from gptspec.training import loop
 from gptspec.training.loop import Run, TrainConfig
 
 SHAPE = {
-    "vocab_size": 2048, "context_length": 128, "d_model": 192, "n_layers": 4, "n_heads": 6,
+    "vocab_size": 2048, "context_length": 128, "d_model": 128, "n_layers": 4, "n_heads": 4,
 }  # fmt: skip
 TRAINING = {
-    "steps": 300, "batch_size": 16, "learning_rate": 3e-3, "warmup": 20, "floor": 1e-4, "seed": 0,
+    "steps": 300, "batch_size": 16, "learning_rate": 2e-3, "warmup": 20, "floor": 1e-4,
 }  # fmt: skip
 WALK: tuple[tuple[str, dict[str, object]], ...] = (
     ("GPT-2", {}),
@@ -37,8 +37,19 @@ WALK: tuple[tuple[str, dict[str, object]], ...] = (
     ("rotary positions", {"positions": "rotary"}),
     ("SwiGLU", {"feed_forward": "swiglu"}),
     ("grouped queries, and with them Llama", {"n_kv_heads": 2}),
+    ("Llama, trained by Muon", {"optimizer": "muon"}),
 )
+SEEDS = (0, 1, 2)
 ROUNDS, PER_ROUND = 7, 3  # for the speed
+
+
+def begin(choices: dict[str, object], *, seed: int) -> Run:
+    """Return a training that has not begun; of the choices one may be the optimizer."""
+    torch.manual_seed(seed)
+    shape = {name: choice for name, choice in choices.items() if name != "optimizer"}
+    optimizer = choices.get("optimizer", "adamw")
+    config = TrainConfig(**TRAINING, seed=seed, optimizer=optimizer)
+    return Run(GPT(GPTConfig(**SHAPE, **shape)), config)
 
 
 def main() -> None:
@@ -50,36 +61,34 @@ def main() -> None:
     ids = torch.tensor([id for text in train for id in [*tokenizer.encode(text), end]])
     windows = Windows(ids, SHAPE["context_length"], SHAPE["context_length"] // 2)
 
-    runs, configs, choices = {}, {}, {}
+    walk: dict[str, dict[str, object]] = {}
+    choices: dict[str, object] = {}
     for name, change in WALK:
-        choices |= change
-        configs[name] = GPTConfig(**SHAPE, **choices)
-        torch.manual_seed(0)
-        runs[name] = Run(GPT(configs[name]), TrainConfig(**TRAINING))
-    muon = f"{name}, trained by Muon"
-    torch.manual_seed(0)
-    configs[muon] = configs[name]
-    runs[muon] = Run(GPT(configs[name]), TrainConfig(**TRAINING, optimizer="muon"))
+        walk[name] = choices = choices | change
 
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    trainings = {name: loop.train(run, windows) for name, run in runs.items()}
+    trainings = {name: loop.train(begin(walk[name], seed=0), windows) for name in walk}
+    seconds: dict[str, list[float]] = {name: [] for name in walk}
     for _ in range(ROUNDS):
         for name, training in trainings.items():
             start = time.perf_counter()
             for _ in range(PER_ROUND):
                 next(training)
             seconds[name].append((time.perf_counter() - start) / PER_ROUND)
+    tokens = TRAINING["batch_size"] * SHAPE["context_length"]
+
     rows = []
-    for name, training in trainings.items():
-        for _ in training:
-            pass
-        bits = score(runs[name].model, tokenizer, held_back).bits_per_byte
-        tokens = TRAINING["batch_size"] * SHAPE["context_length"]
+    for name, choices in walk.items():
+        bits = []
+        for seed in SEEDS:
+            run = begin(choices, seed=seed)
+            for _ in loop.train(run, windows):
+                pass
+            bits.append(round(score(run.model, tokenizer, held_back).bits_per_byte, 3))
         rows.append(
             {
                 "step": name,
-                "parameters": parameter_count(configs[name]),
-                "bits_per_byte": round(bits, 3),
+                "parameters": parameter_count(run.model.config),
+                "bits_per_byte": bits,
                 "tokens_per_second": round(tokens / statistics.median(seconds[name])),
             }
         )
@@ -87,6 +96,7 @@ def main() -> None:
     record = {
         "shape": SHAPE,
         "training": TRAINING,
+        "seeds": SEEDS,
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "rows": rows,

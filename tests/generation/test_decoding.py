@@ -1,5 +1,6 @@
 import math
 import random
+from copy import deepcopy
 from typing import get_args
 
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptspec.gpt.config import PositionKind
 from gptspec.gpt.model import GPT, GPTConfig
-from strategies import assert_close, rejects, sizes, tensors, token_ids
+from strategies import assert_close, rejects, sizes, tensors, token_ids, unwritten
 
 VOCAB = 5
 seeds = st.integers(0, 2**32)
@@ -91,12 +92,14 @@ def test_temperature_is_a_power(decoding, logits, temperature):
     assert_close(decoding.temper(logits, temperature).softmax(-1), expected)
 
 
-@given(st.lists(st.integers(-1, 1), min_size=1, max_size=6), sizes(1, 7))
-def test_top_k_keeps_k(decoding, values, k):
-    logits = torch.tensor(values, dtype=torch.get_default_dtype())
-    kept = decoding.top_k(logits, k) > -math.inf
-    assert kept.sum() == min(k, len(values))
-    assert (logits[kept].min() >= logits[~kept]).all()
+@given(scores(), sizes(1, 7))
+def test_top_k_keeps_k(decoding, logits, k):
+    ties, n_tokens = logits.sign(), logits.shape[-1]
+    both = ties.view(-1, n_tokens), decoding.top_k(ties, k).view(-1, n_tokens)
+    for row, filtered in zip(*both, strict=True):
+        kept = filtered > -math.inf
+        assert kept.sum() == min(k, len(row))
+        assert (row[kept].min() >= row[~kept]).all()
 
 
 @given(scores(batch=0), shares())
@@ -121,16 +124,10 @@ def test_min_p_keeps_the_near(decoding, logits, p):
 
 @given(scores(), st.data())
 def test_filters_keep_ratios(decoding, logits, data):
-    filtered = data.draw(
-        st.sampled_from(
-            [
-                decoding.top_k(logits, data.draw(sizes(), "k")),
-                decoding.top_p(logits, data.draw(shares(), "p")),
-                decoding.min_p(logits, data.draw(shares(), "p")),
-            ]
-        ),
-        "filtered",
+    name, amounts = data.draw(
+        st.sampled_from([("top_k", sizes()), ("top_p", shares()), ("min_p", shares())]), "filter"
     )
+    filtered = getattr(decoding, name)(logits, data.draw(amounts, "amount"))
     before, after = logits.softmax(-1), filtered.softmax(-1)
     kept = filtered == logits
     assert_close(after, before * kept / (before * kept).sum(-1, keepdim=True))
@@ -227,6 +224,21 @@ def test_generate_is_a_plain_loop(decoding, model, prompt, seed, data):
     assert generated == text[len(prompt) :]
 
 
+@given(models(), prompts(), prompts(), sizes(1, 4))
+def test_calls_do_not_meet(decoding, model, first, second, n_tokens):
+    def write(model, prompt):
+        return decoding.generate(model, prompt, n_tokens, decoding.Decoding(), seed=0)
+
+    alone = [tuple(write(deepcopy(model), prompt)) for prompt in (first, second)]
+    try:
+        in_turns = list(zip(write(model, first), write(model, second), strict=True))
+    except (IndexError, RuntimeError) as error:
+        if unwritten(error):
+            raise
+        raise AssertionError(f"the other call is in the way: {error}") from error
+    assert list(zip(*in_turns, strict=True)) == alone
+
+
 @given(models(), prompts(), sizes(1, 4), sizes(0, 4))
 def test_reads_each_token_once(decoding, model, prompt, n_tokens, taken):
     read, seen, limit = [], 0, model.config.context_length
@@ -255,9 +267,9 @@ below, above = st.floats(max_value=-0.001), st.floats(min_value=1.001)
 WRONG = {
     "temperature": below | st.just(math.inf) | st.just(math.nan),
     "top_k": st.integers(max_value=0),
-    "top_p": st.just(0) | below | above,
-    "min_p": below | above,
-    "penalty": st.floats(max_value=0.999) | st.just(math.inf),
+    "top_p": st.just(0) | below | above | st.just(math.nan),
+    "min_p": below | above | st.just(math.nan),
+    "penalty": st.floats(max_value=0.999) | st.just(math.inf) | st.just(math.nan),
 }
 
 

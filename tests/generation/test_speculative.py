@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
 from known import known_models
-from strategies import assert_close, rejects, sizes, tensors
+from strategies import assert_close, in_float64, rejects, sizes, tensors
 
 VOCAB = 3
 GREEDY = Decoding(temperature=0.0)
@@ -159,7 +159,7 @@ def test_generates_the_targets_texts(speculative, models, first, decoding, n_dra
             logits = model(torch.tensor(said[-model.config.context_length :]))[-1]
             expected *= single.distribution(logits, decoding, torch.tensor(said))[token].item()
             said.append(token)
-        assert abs(chance - expected) < 1e-9
+        assert_close(torch.tensor(chance), torch.tensor(expected), **in_float64(atol=1e-9))
 
 
 @given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), seeds)
@@ -171,8 +171,8 @@ def test_every_reading_adds(speculative, models, prompt, n_tokens, n_drafted, se
         )
     )
     assert len(tokens) == n_tokens
-    assert len(model.read) <= n_tokens
-    assert all(len(ids) <= model.config.context_length for ids in model.read + draft.read)
+    assert len(model.seen) <= n_tokens
+    assert all(len(ids) <= model.config.context_length for ids in model.seen + draft.seen)
 
 
 @given(known_models(VOCAB, sizes(1, 9)), prompts(), sizes(0, 9), sizes(1, 4), seeds)
@@ -185,8 +185,8 @@ def test_a_twin_is_believed(speculative, model, prompt, n_tokens, n_drafted, see
         room = max(context_length - len(prompt) - done, 0)
         done += min(n_drafted, room, n_tokens - done - 1) + 1
         readings += 1
-    assert len(model.read) == readings
-    assert len(twin.read) == n_tokens - readings
+    assert len(model.seen) == readings
+    assert len(twin.seen) == n_tokens - readings
 
 
 @given(pairs(), prompts(), settings(), seeds, seeds)

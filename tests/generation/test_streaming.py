@@ -1,4 +1,4 @@
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 
 import torch
 from hypothesis import given
@@ -10,7 +10,7 @@ from gptspec.generation.decoding import Decoding
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.tokenization import bpe
 from known import known_models
-from strategies import rejects, sizes, texts
+from strategies import rejects, sizes, texts, unwritten
 
 VOCAB = 4
 # Its tokens are bytes, parts of characters, characters, and more than one.
@@ -21,8 +21,9 @@ ids = st.lists(st.integers(0, TOKENIZER.vocab_size - 1), max_size=12)
 
 
 def characters():
-    """Texts that take many bytes a character."""
-    return texts(8) | st.text("aé日🙂👩", max_size=8)
+    """Texts that take many bytes a character, or several characters a token."""
+    words = st.lists(st.sampled_from(["naïve", " café", " é", "日本語"]), max_size=4)
+    return texts(8) | st.text("aé日🙂👩", max_size=8) | words.map("".join)
 
 
 def prompts(least=1):
@@ -135,6 +136,28 @@ def test_a_batch_is_its_rows(streaming, model, prompts, n_tokens, decoding, data
         assert tokens == alone(model, prompt, n_tokens, decoding, seed, stop)
 
 
+@given(known_models(VOCAB, sizes(1, 9)), prompts(), prompts(), sizes(1, 4))
+def test_calls_do_not_meet(streaming, model, first, second, n_tokens):
+    calls, added = [], []
+    for batch in (first, second):
+        own = range(len(batch))
+        calls.append(streaming.generate_batch(model, batch, n_tokens, Decoding(), seeds=own))
+        added.append([[] for _ in batch])
+    try:
+        for turn in zip_longest(*calls):
+            for rows, written in zip(added, turn, strict=True):
+                if written is not None:
+                    row, id = written
+                    rows[row].append(id)
+    except (IndexError, RuntimeError) as error:
+        if unwritten(error):
+            raise
+        raise AssertionError(f"the other call is in the way: {error}") from error
+    for batch, rows in zip((first, second), added, strict=True):
+        for seed, (prompt, tokens) in enumerate(zip(batch, rows, strict=True)):
+            assert tokens == alone(model, prompt, n_tokens, Decoding(), seed, ())
+
+
 @limits(max_examples=15)
 @given(gpts(), prompts(least=2), sizes(3, 6), st.booleans())
 def test_a_cache_changes_nothing(streaming, model, prompts, n_tokens, training):
@@ -155,7 +178,7 @@ def test_reads_each_token_once(streaming, model, prompts, n_tokens):
         len(prompt) + len(tokens) - (len(tokens) == n_tokens)
         for prompt, tokens in zip(prompts, added, strict=True)
     )
-    assert sum(ids.shape[-1] for ids in model.read) == longest
+    assert sum(ids.shape[-1] for ids in model.seen) == longest
 
 
 @given(known_models(TOKENIZER.vocab_size, sizes(1, 4)))

@@ -29,17 +29,14 @@ def shapes(draw, **fixed):
     return n_heads * draw(sizes(1, 3)), shape | fixed
 
 
-def like_gpt2():
+@given(sizes(1, 4), sizes(1, 3), sizes(), st.booleans(), st.sampled_from([None, 0.1]), st.data())
+def test_equals_torch(block, n_heads, d_head, d_ff, bias, eps, data):
     """The kinds that came first, which are also the defaults."""
-    return shapes(norm="layer", feed_forward="gelu", n_kv_heads=None, window=None, norm_eps=1e-5)
-
-
-@given(like_gpt2(), st.booleans(), st.data())
-def test_equals_torch(block, shape, bias, data):
-    d_model, sizes_of = shape
-    ours = block.Block(d_model, **sizes_of, bias=bias)
+    d_model = n_heads * d_head
+    unusual = {} if eps is None else {"norm_eps": eps}
+    ours = block.Block(d_model, n_heads=n_heads, d_ff=d_ff, bias=bias, **unusual)
     theirs = nn.TransformerEncoderLayer(
-        d_model, sizes_of["n_heads"], sizes_of["d_ff"], dropout=0, bias=bias,
+        d_model, n_heads, d_ff, dropout=0, bias=bias, layer_norm_eps=eps or 1e-5,
         activation=partial(F.gelu, approximate="tanh"), batch_first=True, norm_first=True,
     )  # fmt: skip
     attention, inner = ours.attention, theirs.self_attn
@@ -91,6 +88,20 @@ def test_equals_llama(block, shape, bias, data):
     angles = LlamaRotaryEmbedding(config)(x, torch.arange(time)[None])
     future = torch.full((time, time), -torch.inf).triu(1).float()
     assert_close(ours(x, rotate=rotate), theirs(x, future, position_embeddings=angles))
+
+
+@given(shapes(), st.data())
+def test_attention_knows_positions(block, shape, data):
+    d_model, sizes_of = shape
+    layer = block.Block(d_model, **sizes_of)
+    x = data.draw(sequences(d_model=d_model), "x")
+    added = data.draw(tensors(sizes_of["n_heads"], x.shape[-2], x.shape[-2]), "score bias")
+    turn = partial(rotate, theta=10.0) if d_model // sizes_of["n_heads"] % 2 == 0 else None
+    nn.init.zeros_(layer.feed_forward.down.weight)
+    nn.init.zeros_(layer.feed_forward.down.bias)
+    y = layer(x, rotate=turn, score_bias=added)
+    found = layer.attention(layer.attention_norm(x), rotate=turn, score_bias=added)
+    assert_close(y, x + found)
 
 
 @given(shapes(), st.data())
@@ -186,10 +197,11 @@ def test_dropout_is_off_in_eval(block, shape, data):
     st.sampled_from(["weights", "attention", "feed_forward"]),
     st.sampled_from([0.1, 0.5]),
     sizes(),
+    st.sampled_from(["gelu", "swiglu"]),
 )
-def test_drops_weights_and_branches(block, place, dropout, d_model):
+def test_drops_weights_and_branches(block, place, dropout, d_model, kind):
     """2,000 draws: the share kept is within 6 standard errors of what is asked for."""
-    layer = block.Block(d_model, n_heads=1, d_ff=2, dropout=dropout)
+    layer = block.Block(d_model, n_heads=1, d_ff=2, dropout=dropout, feed_forward=kind)
     last = {"attention": layer.attention.output, "feed_forward": layer.feed_forward.down}
     for projection in [layer.attention.value, *last.values()]:
         nn.init.zeros_(projection.weight)
@@ -208,7 +220,9 @@ def test_drops_weights_and_branches(block, place, dropout, d_model):
 
 @given(
     st.tuples(st.just("dropout"), st.floats(max_value=-0.001) | st.floats(min_value=1))
-    | st.tuples(st.sampled_from(["n_heads", "d_ff"]), st.integers(max_value=0))
+    | st.tuples(
+        st.sampled_from(["d_model", "n_heads", "n_kv_heads", "d_ff"]), st.integers(max_value=0)
+    )
     | st.tuples(st.sampled_from(["n_heads", "n_kv_heads"]), st.integers(5))
     | st.tuples(st.just("window"), st.integers(max_value=0))
     | st.tuples(st.sampled_from(["norm", "feed_forward"]), st.sampled_from(["", "batch", "relu"]))
@@ -216,4 +230,4 @@ def test_drops_weights_and_branches(block, place, dropout, d_model):
 def test_rejects_shape(block, wrong):
     name, value = wrong
     with rejects(name, value):
-        block.Block(4, **{"n_heads": 2, "d_ff": 4, name: value})
+        block.Block(**{"d_model": 4, "n_heads": 2, "d_ff": 4, name: value})

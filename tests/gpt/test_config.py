@@ -36,7 +36,7 @@ def test_defaults_are_gpt2(config, n_layers, n_heads, d_head):
     assert ours.norm_eps == theirs.layer_norm_epsilon
     assert ours.feed_forward_width == (theirs.n_inner or 4 * theirs.n_embd)
     assert (ours.positions, ours.norm, ours.feed_forward) == ("learned", "layer", "gelu")
-    assert (ours.bias, ours.n_kv_heads, ours.window) == (True, None, None)
+    assert (ours.bias, ours.n_kv_heads, ours.window, ours.dropout) == (True, None, None, 0.0)
     assert ours.theta == LlamaConfig().rope_parameters["rope_theta"]
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from gptspec.positions.sinusoidal import sinusoids
-from strategies import assert_close, rejects, sizes, token_ids
+from strategies import assert_close, rejects, sizes, token_ids, unchecked, unwritten
 
 SMALL = {"vocab_size": 5, "context_length": 3, "d_model": 4, "n_layers": 1, "n_heads": 2}
 GPT2 = {"positions": "learned", "norm": "layer", "feed_forward": "gelu"}
@@ -203,6 +203,24 @@ def test_cached_is_full(model, shape, data):
     assert_close(torch.cat(parts, dim=-2), gpt(ids))
 
 
+@settings(max_examples=4)  # each compiles a model
+@given(shapes(n_layers=1), st.data())
+def test_compiled_is_eager(model, shape, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape), "ids")
+    expected = gpt(ids)
+    try:
+        with unchecked():
+            logits = torch.compile(gpt, fullgraph=True, backend="eager")(ids)
+    except RuntimeError as error:
+        if unwritten(error):
+            raise
+        raise AssertionError(f"the model is no single graph: {error}") from error
+    assert_close(logits, expected)
+    ones, weights = torch.ones_like(expected), gpt.tokens.weight
+    assert_close(*(torch.autograd.grad(out, weights, ones)[0] for out in (logits, expected)))
+
+
 @few
 @given(shapes(positions="rotary"), st.data())
 def test_cache_counts_the_context(model, shape, data):
@@ -309,6 +327,18 @@ def test_every_parameter_learns(model, shape, d_model):
 
 
 @few
+@given(shapes(dropout=0.5), st.booleans(), st.data())
+def test_reads_in_eval_mode(model, shape, training, data):
+    gpt = build(model, shape).train(training)
+    ids = data.draw(texts(shape), "ids")
+    logits = gpt.read(ids)
+    with rejects("context_length"):
+        gpt.read(ids.repeat(1, shape["context_length"] + 1))
+    assert gpt.training == gpt.blocks[0].training == training
+    assert not logits.requires_grad
+    assert_close(logits, gpt.eval()(ids))
+
+
 @given(shapes(), st.data())
 def test_dropout_is_off_in_eval(model, shape, data):
     gpt = build(model, shape | {"dropout": 0.5}).eval()
@@ -357,9 +387,14 @@ def test_loads_what_older_versions_saved(model, shape):
 @given(shapes(dropout=0.25))
 def test_saved_and_loaded_is_the_same(model, shape):
     gpt = build(model, shape).to(torch.bfloat16 if shape["n_layers"] == 1 else None)
+    refusal = ""
     with TemporaryDirectory() as folder:
         gpt.save(Path(folder) / "new")
-        loaded = model.GPT.load(Path(folder) / "new")
+        try:
+            loaded = model.GPT.load(Path(folder) / "new")
+        except ValueError as error:
+            refusal = str(error)
+    assert not refusal
     assert loaded.config == gpt.config
     assert_close(loaded.state_dict(), gpt.state_dict(), rtol=0, atol=0)
 

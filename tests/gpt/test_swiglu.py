@@ -14,8 +14,10 @@ numbers = st.floats(-12, 12) | st.integers(-12, 12).map(float)
 
 @given(numbers)
 def test_silu_is_a_share(swiglu, number):
+    x = torch.tensor(number)
+    number = x.item()  # as it is rounded to the type
     share = 1 / (1 + math.exp(-number))
-    assert_close(swiglu.silu(torch.tensor(number)), torch.tensor(number * share))
+    assert_close(swiglu.silu(x), torch.tensor(number * share))
 
 
 @given(tensors(sizes(), sizes(), batch=1))
@@ -33,7 +35,10 @@ def test_mirror(swiglu, number):
     assert_close(swiglu.silu(x) - swiglu.silu(-x), x)
 
 
-@given(st.floats(24, 1e300), st.sampled_from([-1, 1]))
+FURTHEST = min(1e300, torch.finfo(torch.get_default_dtype()).max / 2)
+
+
+@given(st.floats(24, FURTHEST), st.sampled_from([-1, 1]))
 def test_far_out_all_or_nothing(swiglu, distance, sign):
     x = torch.tensor(sign * distance)
     assert_close(swiglu.silu(x), x.clamp(min=0), rtol=1e-7, atol=1e-8)

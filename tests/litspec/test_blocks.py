@@ -39,8 +39,10 @@ def test_a_stale_page_is_a_warning_once(render, run, book, caplog):
     run("tests")
     with caplog.at_level(logging.WARNING, "mkdocs.litspec"):
         render()
+        book.edit(PAGE, "Twice a number.", "Two of a number.")  # which no run depends on
+        render()
         assert caplog.messages == []
-        book.edit(PAGE, "Twice a number.", "Two of a number.")
+        book.edit(PAGE, "+    return 2 * number + 1", "+    return 2 * number - 1")
         render()
     assert caplog.messages == [
         "arithmetic/double: its page changed since its laws were run: run the laws again"

@@ -90,7 +90,7 @@ def test_code_that_is_wrong_in_its_own_way_is_not_compared(answer):
         ("while True: pass\n", ["on import", "endless loop"]),
         ("def double(): return 2\n", ["takes 0 positional arguments but 1 was given"]),
         ("def double(n):\n    while True: pass\n", ["still running after 1 seconds"]),
-        ("def double(n): return 'two'\n", ["BROKEN", "not all arguments converted"]),
+        ("def double(n): return 'two'\n", ["CRASHED", "not all arguments converted", "question"]),
     ],
 )
 def test_bad_files_get_a_clear_line(answer, text, words):

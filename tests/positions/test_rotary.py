@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import LlamaConfig
 from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj_rotate
 from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
@@ -12,17 +13,28 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as llama_rotate
 
 from gptspec.positions import sinusoidal
-from strategies import assert_close, rejects, sequences, sizes, tensors, unwritten
+from strategies import (
+    assert_close,
+    default_type,
+    elsewhere,
+    rejects,
+    sequences,
+    single_precision,
+    sizes,
+    tensors,
+    unwritten,
+)
 
 layouts = st.sampled_from(["rotate", "rotate_interleaved"])
 widths = st.sampled_from([2, 4, 6, 10])
 starts = st.integers(0, 10) | st.integers(0, 100_000)
-thetas = st.sampled_from([10_000.0, 500_000.0, 100.0, 1.5])
+thetas = st.sampled_from([10_000.0, 500_000.0, 100.0, 1.5, 0.5])
 
 
 def by_loop(x, layout, start, theta):
     """Return the rotation of x, pair by pair: a complex number times one of length 1."""
     time, d_head = x.shape[-2:]
+    dtype, x = x.dtype, x.double()
     y = x.clone()
     for t in range(time):
         for i in range(d_head // 2):
@@ -32,7 +44,7 @@ def by_loop(x, layout, start, theta):
             y[..., t, pair] = torch.stack(
                 [a * turn.real - b * turn.imag, a * turn.imag + b * turn.real], dim=-1
             )
-    return y
+    return y.to(dtype)
 
 
 @given(sequences(time=sizes(0), d_model=widths, batch=2), layouts, starts, thetas)
@@ -73,7 +85,7 @@ def test_equals_gpt_j(rotary, x, start):
     table = create_sinusoidal_positions(start + time, d_head)[None, start:]
     sin, cos = table.chunk(2, dim=-1)
     expected = gptj_rotate(x.transpose(0, 1)[None], sin, cos)[0].transpose(0, 1)
-    assert_close(rotary.rotate_interleaved(x, start=start), expected)
+    assert_close(rotary.rotate_interleaved(x, start=start), expected.to(x.dtype))
 
 
 @given(tensors(sizes(), 3), sizes(1, 3), widths, st.data())
@@ -146,7 +158,8 @@ def test_tail_is_whole(rotary, x, layout, data):
 )
 def test_low_precision_rounds_once(rotary, x, layout, start, dtype):
     rotate, x = getattr(rotary, layout), x.to(dtype)
-    y = rotate(x, start=start)
+    with single_precision():
+        y = rotate(x, start=start)
     assert y.dtype == dtype
     exact, inside = rotate(x.double(), start=start), 4 * 2**-23 * float(x.abs().max())
     assert_close(y.double(), exact, rtol=torch.finfo(dtype).eps / 2, atol=inside)
@@ -169,19 +182,32 @@ def test_earlier_calls_leave_no_trace(rotary, x, layout, places, bases):
 @given(sequences(d_model=widths), layouts, starts)
 def test_trains_after_any_mode(rotary, x, layout, start):
     """Each mode has a theta of its own, so that no other makes its tables."""
-    for mode, theta in [(torch.device("meta"), 100.0), (torch.inference_mode(), 200.0)]:
+    tracing = FakeTensorMode(allow_non_fake_inputs=True)  # what torch's compiler works in
+    modes = [(torch.device("meta"), 100.0), (torch.inference_mode(), 200.0), (tracing, 300.0)]
+    for mode, theta in modes:
         leaf, ones = x.clone().requires_grad_(), torch.ones_like(x)
         rotate = partial(getattr(rotary, layout), start=start, theta=theta)
         try:
             with mode:
-                rotate(torch.empty(x.shape))
-                rotate(x)
+                rotate(torch.empty_like(x))
             rotate(leaf).backward(rotate(ones))
-        except RuntimeError as error:
+        except (RuntimeError, Warning) as error:
             if unwritten(error):
                 raise
             raise AssertionError(f"the call before is in the way: {error}") from error
         assert_close(leaf.grad, ones)
+
+
+@given(sizes(0), widths, st.sampled_from([torch.bfloat16, torch.float32, torch.float64]))
+def test_lands_where_asked(rotary, time, d_head, dtype):
+    with default_type(torch.float64):
+        exact = rotary.angles(time, d_head, start=0, theta=10_000.0)
+    asked = {"dtype": dtype, "device": torch.get_default_device()}
+    with single_precision(), elsewhere():
+        made = rotary.angles(time, d_head, **asked)
+        unasked = rotary.angles(time, d_head)
+    assert_close(made, exact.to(dtype), rtol=0, atol=0)
+    assert (unasked.device.type, unasked.dtype) == ("meta", torch.float32)
 
 
 @given(sizes(0), layouts, st.integers(0, 10).map(lambda n: 2 * n + 1) | st.just(0))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from strategies import assert_close, rejects, sizes, tensors, token_ids
+from strategies import LIFTED, assert_close, in_float64, rejects, sizes, tensors, token_ids
 
 
 @st.composite
@@ -30,7 +30,8 @@ def gradients(value, *inputs):
 def test_equals_torch(loss, guess):
     logits, targets, ignore = guess
     ours = loss.cross_entropy(logits, targets, ignore=ignore)
-    torchs = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=ignore)
+    rows = logits.to(LIFTED).flatten(0, -2)
+    torchs = F.cross_entropy(rows, targets.flatten(), ignore_index=ignore)
     assert ours.shape == ()
     assert_close(ours, torchs)
     assert_close(gradients(ours, logits), gradients(torchs, logits))
@@ -40,7 +41,8 @@ def test_equals_torch(loss, guess):
 def test_each_costs_its_own(loss, logits, data):
     *batch, vocab = logits.shape
     targets = data.draw(token_ids(vocab, *batch), "targets")
-    each = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    rows = logits.to(LIFTED).flatten(0, -2)
+    each = F.cross_entropy(rows, targets.flatten(), reduction="none")
     assert_close(loss.surprise(logits, targets), each.view(batch))
 
 
@@ -48,17 +50,17 @@ def test_each_costs_its_own(loss, logits, data):
 def test_uniform_costs_ln_v(loss, vocab, time, logit, data):
     targets = data.draw(token_ids(vocab, time), "targets")
     nats = loss.cross_entropy(torch.full((time, vocab), logit), targets)
-    assert_close(nats, torch.tensor(math.log(vocab)))
-    assert math.isclose(loss.perplexity(nats.item()), vocab)
-    bits = loss.bits_per_byte(nats.item(), time, time)
-    assert math.isclose(bits, math.log2(vocab), abs_tol=1e-12)
+    assert_close(nats, torch.tensor(math.log(vocab), dtype=LIFTED))
+    perplexity, bits = loss.perplexity(nats.item()), loss.bits_per_byte(nats.item(), time, time)
+    assert_close(torch.tensor(perplexity), torch.tensor(float(vocab)), **in_float64(rtol=1e-9))
+    assert_close(torch.tensor(bits), torch.tensor(math.log2(vocab)), **in_float64(atol=1e-12))
 
 
 @given(sizes(1, 4), st.data())
 def test_truth_is_cheapest(loss, vocab, data):
     targets = data.draw(token_ids(vocab, sizes(1, 8)), "targets")
     guess = data.draw(tensors(vocab), "guess")
-    truth = torch.bincount(targets, minlength=vocab) / len(targets)
+    truth = torch.bincount(targets, minlength=vocab).to(LIFTED) / len(targets)
     entropy = -torch.special.xlogy(truth, truth).sum()
     assert_close(loss.cross_entropy(truth.log().expand(len(targets), -1), targets), entropy)
     assert loss.cross_entropy(guess.expand(len(targets), -1), targets) >= entropy - 1e-9
@@ -70,8 +72,8 @@ def test_gradient_is_guess_minus_truth(loss, guess):
     (gradient,) = gradients(loss.cross_entropy(logits, targets, ignore=ignore), logits)
     counted = targets != ignore
     truth = F.one_hot(targets[counted], logits.shape[-1])
-    expected = (logits[counted].softmax(-1) - truth) / counted.sum()
-    assert_close(gradient[counted], expected)
+    expected = (logits[counted].to(LIFTED).softmax(-1) - truth) / counted.sum()
+    assert_close(gradient[counted], expected.to(logits.dtype))
 
 
 @given(guesses(), st.floats(-1e5, 1e5))
@@ -145,11 +147,11 @@ def test_bits_per_byte_ignores_tokens(loss, alphabet, lengths, data):
     by_token = loss.cross_entropy(torch.tensor(rows), torch.tensor(targets))
 
     n_bytes = sum(lengths)
-    assert math.isclose(
-        loss.bits_per_byte(by_token.item(), len(lengths), n_bytes),
-        loss.bits_per_byte(by_byte.item(), n_bytes, n_bytes),
-        abs_tol=1e-9,
+    by_token, by_byte = (
+        torch.tensor(loss.bits_per_byte(nats.item(), n_tokens, n_bytes))
+        for nats, n_tokens in [(by_token, len(lengths)), (by_byte, n_bytes)]
     )
+    assert_close(by_token, by_byte, **in_float64(atol=1e-9))
 
 
 @given(guesses(), st.sampled_from([torch.bfloat16, torch.float16]))

@@ -39,6 +39,11 @@ class CausalAttention(nn.Module):
         dropout: Share of the weights set to zero in training, from 0 up to, not including, 1.
         bias: Whether the three projections add a constant.
 
+    Attributes:
+        query: The projection that makes queries, an `nn.Linear`.
+        key: The one that makes keys.
+        value: The one that makes values.
+
     Raises:
         ValueError: If `dropout` is outside [0, 1).
 

@@ -37,6 +37,12 @@ class GroupedQueryAttention(nn.Module):
         dropout: Share of the weights set to zero in training, from 0 up to, not including, 1.
         bias: Whether the four projections add a constant.
 
+    Attributes:
+        query: The projection that makes queries, an `nn.Linear`.
+        key: The one that makes keys.
+        value: The one that makes values.
+        output: The one that mixes what the heads have read.
+
     Raises:
         ValueError: If a size is below 1, if `n_heads` does not divide `d_out` or `n_kv_heads` does
             not divide `n_heads`, or if `dropout` is outside [0, 1).

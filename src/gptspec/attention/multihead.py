@@ -48,6 +48,12 @@ class MultiHeadAttention(nn.Module):
         dropout: Share of the weights set to zero in training, from 0 up to, not including, 1.
         bias: Whether the four projections add a constant.
 
+    Attributes:
+        query: The projection that makes queries, an `nn.Linear`.
+        key: The one that makes keys.
+        value: The one that makes values.
+        output: The one that mixes what the heads have read.
+
     Raises:
         ValueError: If a width or `n_heads` is below 1, if `n_heads` does not divide `d_out`,
             or if `dropout` is outside [0, 1).

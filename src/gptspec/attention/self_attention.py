@@ -46,6 +46,11 @@ class SelfAttention(nn.Module):
         d_out: Width of queries, keys, values and of the vectors that are returned, at least 1.
         bias: Whether the three projections add a constant.
 
+    Attributes:
+        query: The projection that makes queries, an `nn.Linear`.
+        key: The one that makes keys.
+        value: The one that makes values.
+
     Raises:
         ValueError: If a width is below 1.
 

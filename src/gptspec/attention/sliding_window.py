@@ -69,16 +69,17 @@ def attend(
                 [6.]])
 
     Source:
-        Child et al. 2019, section 4.2; Jiang et al. 2023, section 2.
+        Child et al. 2019; Jiang et al. 2023, section 2.
     """
     query_time, key_time = queries.shape[-2], keys.shape[-2]
     window = max(key_time, 1) if window is None else window  # a text may be empty, a window not
     mask = None
     # A square of the whole past is the kernel's own mask; a single query, the last, has no future.
-    if bias is not None or window < key_time or query_time not in (1, key_time):
+    alone = query_time == 1 <= key_time
+    if bias is not None or window < key_time or not (alone or query_time == key_time):
         mask = window_mask(query_time, key_time, window, device=queries.device)
     if mask is not None and bias is not None:
-        mask = bias.to(queries).masked_fill(~mask, -math.inf)
+        mask = bias.masked_fill(~mask, -math.inf)
         # As many axes as the queries have: the kernel is several times slower with fewer.
         mask = mask.expand(*queries.shape[:-3], *mask.shape)
     return F.scaled_dot_product_attention(
@@ -87,6 +88,7 @@ def attend(
         values,
         attn_mask=mask,
         dropout_p=dropout,
-        is_causal=mask is None and query_time == key_time,
+        # What a compiler compares are symbols: `all` makes a plain bool of them.
+        is_causal=all([mask is None, query_time == key_time]),
         enable_gqa=queries.shape[-3] != keys.shape[-3],
     )

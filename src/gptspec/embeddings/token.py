@@ -41,6 +41,9 @@ class TokenEmbedding(nn.Module):
         vocab_size: Number of tokens, and so of rows.
         d_model: Width of each vector.
 
+    Attributes:
+        weight: A row for each token.
+
     Raises:
         ValueError: If `vocab_size` or `d_model` is below 1.
 

@@ -252,23 +252,24 @@ def _continue(
 ) -> Iterator[int]:
     cache = model.new_cache()
     for _ in range(n_tokens):
-        token = sample(_next_logits(model, text, cache), decoding, generator, text)
+        token = sample(next_logits(model, text, cache), decoding, generator, text)
         text = torch.cat([text, token[None]])
         yield int(token)
 
 
-@torch.no_grad()
-def _next_logits(
-    model: GPT, text: Int[Tensor, "time"], cache: Sequence[Cache]
-) -> Float[Tensor, "vocab"]:
+def next_logits(
+    model: GPT, text: Int[Tensor, "*batch time"], cache: Sequence[Cache]
+) -> Float[Tensor, "*batch vocab"]:
+    """Return the logits of what follows a text, or each of several texts of the same length.
+
+    Args:
+        model: Reads what `cache` does not yet hold.
+        text: From its beginning.
+        cache: The model's own, of this text.
+    """
     context_length = model.config.context_length
-    training = model.training
-    model.eval()
-    try:
-        if len(text) <= context_length:
-            logits: Tensor = model(text[cache[0].time :], cache)
-        else:  # every token has another place than before, so nothing kept is right any more
-            logits = model(text[-context_length:])
-        return logits[-1]
-    finally:
-        model.train(training)
+    if text.shape[-1] <= context_length:
+        logits = model.read(text[..., cache[0].time :], cache)
+    else:  # every token has another place than before, so nothing kept is right any more
+        logits = model.read(text[..., -context_length:])
+    return logits[..., -1, :]

@@ -129,7 +129,6 @@ def _draw(
     return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
 
 
-@torch.no_grad()
 def next_distributions(
     model: GPT, text: Int[Tensor, "time"], count: int, decoding: Decoding
 ) -> Float[Tensor, "count vocab"]:
@@ -137,12 +136,7 @@ def next_distributions(
 
     One reading in evaluation mode, of as much of the text's end as the model can read.
     """
-    training = model.training
-    model.eval()
-    try:
-        logits = model(text[-model.config.context_length :])[-count:]
-    finally:
-        model.train(training)
+    logits = model.read(text[-model.config.context_length :])[-count:]
     ends = range(len(text) - count + 1, len(text) + 1)
     rows = [distribution(row, decoding, text[:end]) for row, end in zip(logits, ends, strict=True)]
     return torch.stack(rows)

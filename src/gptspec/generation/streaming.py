@@ -3,11 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from gptspec.attention.cache import Cache
-from gptspec.generation.decoding import Decoding, generate, sample
+from gptspec.generation.decoding import Decoding, generate, next_logits, sample
 from gptspec.gpt.model import GPT
 from gptspec.tokenization import bytes as utf8
 from gptspec.tokenization.bpe import BPE
@@ -124,7 +121,7 @@ def generate_batch(
         time = min(lengths)
         open_rows = set(range(len(prompts))) if n_tokens else set()
         while open_rows:
-            logits = _next_logits(model, texts[:, :time], cache)
+            logits = next_logits(model, texts[:, :time], cache)
             for row in sorted(open_rows):
                 if time < lengths[row]:
                     continue  # its prompt goes on
@@ -145,20 +142,3 @@ def _known(stop: Collection[int], vocab_size: int) -> frozenset[int]:
         if not 0 <= id < vocab_size:
             raise ValueError(f"stop must hold ids from 0 to {vocab_size - 1}, got {id}")
     return frozenset(stop)
-
-
-@torch.no_grad()
-def _next_logits(
-    model: GPT, texts: Int[Tensor, "rows time"], cache: Sequence[Cache]
-) -> Float[Tensor, "rows vocab"]:
-    context_length = model.config.context_length
-    training = model.training
-    model.eval()
-    try:
-        if texts.shape[-1] <= context_length:
-            logits = model(texts[:, cache[0].time :], cache)
-        else:  # each token has another place than before: nothing kept is right any more
-            logits = model(texts[:, -context_length:])
-        return logits[:, -1]
-    finally:
-        model.train(training)

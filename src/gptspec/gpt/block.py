@@ -68,6 +68,12 @@ class Block(nn.Module):
         norm_eps: Added under the norms' roots, above 0.
         feed_forward: Kind of the feed-forward, gelu or swiglu.
 
+    Attributes:
+        attention_norm: What attention reads through.
+        attention: A `CachedAttention`.
+        feed_forward_norm: What the feed-forward reads through.
+        feed_forward: A `FeedForward` or `SwiGLU`.
+
     Raises:
         ValueError: If a size is below 1, `n_heads` does not divide `d_model` or `n_kv_heads` does
             not divide `n_heads`, `dropout` is outside [0, 1), or there is no such kind.

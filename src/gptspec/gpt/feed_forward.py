@@ -43,6 +43,10 @@ class FeedForward(nn.Module):
         dropout: Share of the output set to zero in training, from 0 up to, not including, 1.
         bias: Whether the two projections add a constant.
 
+    Attributes:
+        up: The projection from `d_model` to `d_ff`, an `nn.Linear`.
+        down: The one back.
+
     Raises:
         ValueError: If a width is below 1, or `dropout` is outside [0, 1).
 

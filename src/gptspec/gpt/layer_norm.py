@@ -35,6 +35,10 @@ class LayerNorm(nn.Module):
         eps: Added to the variance before the root, above 0.
         bias: Whether there is a shift.
 
+    Attributes:
+        weight: What each feature is multiplied by, all ones at first.
+        bias: What is added to it, all zeros at first; None if there is none.
+
     Raises:
         ValueError: If `d_model` is below 1 or `eps` is not above 0.
 

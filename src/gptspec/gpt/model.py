@@ -29,6 +29,14 @@ N_BUCKETS = 32  # of relative distances, as T5 has
 class GPT(nn.Module):
     """A language model: embeddings, blocks, a last norm, and the head that scores every token.
 
+    Attributes:
+        config: What it was built from.
+        tokens: A `TokenEmbedding`.
+        positions: What is learned or added for positions; None where nothing is.
+        blocks: The blocks, in the order in which they are read.
+        norm: The last norm.
+        head: An `nn.Linear` to the vocabulary, without bias.
+
     Examples:
         >>> config = GPTConfig(vocab_size=10, context_length=8, d_model=4, n_layers=2, n_heads=2)
         >>> GPT(config)(torch.tensor([[1, 2, 3]])).shape
@@ -112,6 +120,22 @@ class GPT(nn.Module):
         for block, layer_cache in zip(self.blocks, caches, strict=True):
             x = block(x, rotate=turn, score_bias=score_bias, cache=layer_cache)
         return self.head(self.norm(x))
+
+    @torch.no_grad()
+    def read(
+        self, ids: Int[Tensor, "*batch time"], cache: Sequence[Cache] | None = None
+    ) -> Float[Tensor, "*batch time vocab"]:
+        """Return the logits without dropout, and nothing to learn from: for all but training.
+
+        Whatever mode the model is in, it is in it again afterwards.
+        """
+        training = self.training
+        self.eval()
+        try:
+            logits: Tensor = self(ids, cache)
+            return logits
+        finally:
+            self.train(training)
 
     def _score_bias(
         self, x: Float[Tensor, "*batch time d_model"], key_time: int

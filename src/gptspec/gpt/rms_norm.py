@@ -33,6 +33,9 @@ class RMSNorm(nn.Module):
         d_model: Width of the vectors, at least 1.
         eps: Added to the mean square before the root, above 0.
 
+    Attributes:
+        weight: What each feature is multiplied by, all ones at first.
+
     Raises:
         ValueError: If `d_model` is below 1 or `eps` is not above 0.
 

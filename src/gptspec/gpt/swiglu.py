@@ -29,6 +29,11 @@ class SwiGLU(nn.Module):
         dropout: Share of the output set to zero in training, from 0 up to, not including, 1.
         bias: Whether the three projections add a constant.
 
+    Attributes:
+        gate: The projection that decides what passes, an `nn.Linear`.
+        up: The one to what may pass.
+        down: The one back to `d_model`.
+
     Raises:
         ValueError: If a width is below 1, or `dropout` is outside [0, 1).
 

@@ -13,7 +13,7 @@ def slopes(
     """Return the price of a step for each head: a geometric series from `2 ** (-8 / n_heads)`.
 
     If `n_heads` is no power of two, the largest one below it has its own series, and the
-    remaining heads get the prices that lie between those: every other one of twice as many heads.
+    remaining heads get prices that it lacks: every other one of twice as many heads.
 
     Args:
         n_heads: Number of heads.

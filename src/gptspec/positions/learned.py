@@ -12,6 +12,9 @@ class LearnedPositions(nn.Module):
         context_length: Number of positions, and so of rows.
         d_model: Width of each vector.
 
+    Attributes:
+        weight: A row for each position.
+
     Raises:
         ValueError: If `context_length` or `d_model` is below 1.
 

@@ -93,6 +93,9 @@ class RelativeBias(nn.Module):
         max_distance: Where the last bucket begins at the latest, as in `bucket`.
         causal: Whether keys ahead are never read, as in `bucket`.
 
+    Attributes:
+        weight: A row for each bucket of distances, a column for each head; all zeros at first.
+
     Raises:
         ValueError: If `n_heads` is below 1, or the buckets cannot be laid out.
 

@@ -208,7 +208,6 @@ def _chance(seed: int, step: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-@torch.no_grad()
 def evaluate(model: GPT, windows: Windows, batch_size: int) -> float:
     """Return the mean loss over all windows, in nats per token, with dropout off.
 
@@ -220,18 +219,13 @@ def evaluate(model: GPT, windows: Windows, batch_size: int) -> float:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    try:
-        total = 0.0
-        for start in range(0, len(windows), batch_size):
-            end = min(start + batch_size, len(windows))
-            inputs, targets = windows[torch.arange(start, end, device=windows.inputs.device)]
-            loss = cross_entropy(model(inputs.to(device)), targets.to(device))
-            total += loss.item() * len(inputs)
-        return total / len(windows)
-    finally:
-        model.train(training)
+    total = 0.0
+    for start in range(0, len(windows), batch_size):
+        end = min(start + batch_size, len(windows))
+        inputs, targets = windows[torch.arange(start, end, device=windows.inputs.device)]
+        loss = cross_entropy(model.read(inputs.to(device)), targets.to(device))
+        total += loss.item() * len(inputs)
+    return total / len(windows)
 
 
 def save(folder: Path, run: Run) -> None:

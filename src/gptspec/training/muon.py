@@ -13,7 +13,7 @@ from gptspec.gpt.model import GPT
 from gptspec.training import optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-EPSILON = 1e-7  # a matrix shorter than this counts as zero
+EPSILON = 1e-7  # a shorter matrix is divided by this instead of its norm
 RMS = 0.2  # root mean square of a step, in learning rates: about that of AdamW's
 
 

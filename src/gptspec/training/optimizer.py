@@ -18,7 +18,7 @@ class AdamW(torch.optim.Optimizer):
 
     Args:
         params: Parameters, or groups of them such as `parameter_groups` returns.
-        lr: Learning rate: about how far a weight moves in one step.
+        lr: Learning rate: about how far a weight moves in one step, at most.
         betas: How much of each average is kept from step to step.
         eps: Added to the gradient's size, so that a weight without gradient stays.
         weight_decay: Share of each weight, times `lr`, that is taken away at each step.

@@ -27,6 +27,8 @@ class Block(TransformerLayer):
     ):  # fmt: skip
         if (n_kv_heads, window, norm, feed_forward) != (None, None, "layer", "gelu"):
             raise NotImplementedError
+        if norm_eps != 1e-5:
+            raise NotImplementedError
         if not bias:
             raise NotImplementedError
         attention = MultiHeadAttention(n_heads, d_model, dropout)
@@ -41,7 +43,10 @@ class Block(TransformerLayer):
         for projection in (attention.query, attention.key, attention.value):
             vars(projection).update(projection.linear.named_parameters())
 
-    def forward(self, x):
+    def forward(self, x, **positions):
+        if positions:
+            raise NotImplementedError
+
         def read(x):
             layer = super(Block, self).forward
             return layer(x=x.transpose(0, 1), mask=subsequent_mask(x.shape[1])).transpose(0, 1)

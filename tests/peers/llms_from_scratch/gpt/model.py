@@ -74,5 +74,8 @@ class GPT(ch04.GPTModel):
     def save(self, folder):
         raise NotImplementedError
 
+    def read(self, ids):
+        raise NotImplementedError
+
     def new_cache(self):
         raise NotImplementedError

@@ -50,4 +50,4 @@ class BPE:
         return self.encoding.decode_single_token_bytes(id)
 
     def save(self, path):
-        raise NotImplementedError("tiktoken has a format of its own")
+        raise NotImplementedError  # tiktoken has a format of its own

@@ -84,4 +84,4 @@ class BPE:
         return bytes(map(BYTES.index, self.tokens[id]))
 
     def save(self, path):
-        raise NotImplementedError("tokenizers has a format of its own")
+        raise NotImplementedError  # tokenizers has a format of its own

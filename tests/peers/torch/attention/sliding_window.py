@@ -16,14 +16,14 @@ def reads(query_time, key_time, window):
     return lambda batch, head, i, j: (j <= first + i) & (j > first + i - window)
 
 
-def window_mask(query_time, key_time, window):
+def window_mask(query_time, key_time, window, *, device="cpu"):
     shape = 1, 1, query_time, key_time
-    return flex.create_mask(reads(query_time, key_time, window), *shape, device="cpu")[0, 0]
+    return flex.create_mask(reads(query_time, key_time, window), *shape, device=device)[0, 0]
 
 
 def attend(queries, keys, values, *, window=None, bias=None, dropout=0.0):
     if dropout:
-        raise NotImplementedError("flex_attention has no dropout")
+        raise NotImplementedError  # flex_attention has no dropout
     if queries.ndim == 3:
         return attend(queries[None], keys[None], values[None], window=window, bias=bias)[0]
     times = queries.shape[-2], keys.shape[-2]

@@ -15,8 +15,8 @@ KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "g
 
 class Block(nn.TransformerEncoderLayer):
     def __init__(self, d_model, *, n_heads, d_ff, dropout=0.0, bias=True, norm_eps=1e-5, **kinds):
-        if others := {name: kind for name, kind in kinds.items() if kind != KINDS[name]}:
-            raise NotImplementedError(f"TransformerEncoderLayer has no {others}")
+        if any(kind != KINDS[name] for name, kind in kinds.items()):
+            raise NotImplementedError
         super().__init__(
             d_model, n_heads, d_ff, dropout, partial(F.gelu, approximate="tanh"),
             batch_first=True, norm_first=True, bias=bias, layer_norm_eps=norm_eps,
@@ -34,9 +34,11 @@ class Block(nn.TransformerEncoderLayer):
             query=query, key=key, value=value, output=inner.out_proj, new_cache=self.new_cache
         )
 
-    def forward(self, x):
+    def forward(self, x, **positions):
+        if positions:
+            raise NotImplementedError
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[-2])
         return super().forward(x, mask, is_causal=True)
 
     def new_cache(self):
-        raise NotImplementedError("TransformerEncoderLayer keeps nothing")
+        raise NotImplementedError  # TransformerEncoderLayer keeps nothing

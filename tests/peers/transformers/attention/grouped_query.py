@@ -48,7 +48,7 @@ class GroupedQueryAttention(LlamaAttention):
         return self.attend(x, "eager")[0]
 
     def project(self, x):
-        raise NotImplementedError("LlamaAttention does not hand out its heads")
+        raise NotImplementedError  # LlamaAttention does not hand out its heads
 
     def attend(self, x, implementation):
         assume(x.numel())  # the library takes no empty batch

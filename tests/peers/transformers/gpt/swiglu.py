@@ -14,7 +14,7 @@ silu = SiLUActivation()
 class SwiGLU(LlamaMLP):
     def __init__(self, d_model, d_ff, *, dropout=0.0, bias=False):
         if dropout:
-            raise NotImplementedError("LlamaMLP has no dropout")
+            raise NotImplementedError  # LlamaMLP has no dropout
         config = LlamaConfig(
             hidden_size=d_model, intermediate_size=d_ff, mlp_bias=bias,
             num_attention_heads=1, head_dim=2,

@@ -12,11 +12,11 @@ DEVIATIONS = {
 }
 
 
-def alibi(n_heads, query_time, key_time, *, dtype=None):
-    text = torch.ones(1, key_time, dtype=torch.long)
+def alibi(n_heads, query_time, key_time, *, dtype=None, device=None):
+    text = torch.ones(1, key_time, dtype=torch.long, device=device)
     bias = build_alibi_tensor(text, n_heads, dtype or torch.get_default_dtype())
     return bias.expand(-1, query_time, -1)
 
 
-def slopes(n_heads):
-    return alibi(n_heads, 1, 2)[:, 0, 1]
+def slopes(n_heads, **asked):
+    return alibi(n_heads, 1, 2, **asked)[:, 0, 1]

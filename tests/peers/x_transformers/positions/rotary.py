@@ -13,7 +13,6 @@ DEVIATIONS = {
     "equals-gpt-j": "x-transformers 2.31.10 rounds frequencies to float32",
     "shows-the-sinusoids": "x-transformers 2.31.10 rounds frequencies to float32",
     "earlier-calls-leave-no-trace": "x-transformers 2.31.10 rounds frequencies to float32",
-    "trains-after-any-mode": "x-transformers 2.31.10 does not run on the meta device",
     "rejects-odd-widths": "x-transformers 2.31.10 raises other errors",
     "rejects-negative-positions": "x-transformers 2.31.10 accepts them",
     "rejects-theta": "x-transformers 2.31.10 accepts any",
