@@ -73,8 +73,7 @@ def since_gpt2(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the concepts' code in thousands of small ways, and see that their laws notice.
 
-    More than half an hour on two cores. With names of mutants after `--` only these run again.
-    Last run on 22 November 2026, for 29 concepts of 36: see docs/mutants.md.
+    A quarter of an hour on two cores. With names of mutants after `--` only these run again.
     """
     install(session, "tests", "site", "mutants")
     session.run("python", "tests/benchmarks/mutants.py", *session.posargs)
