@@ -152,7 +152,7 @@ def elsewhere() -> Iterator[None]:
         with torch.device("meta"):
             yield
             return
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if unwritten(error):
             raise
         problem = f"a tensor was made on torch's default device: {error}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptspec.tokenization.bpe import BPE
 from known import Known, known_models
-from strategies import LIFTED, assert_close, in_float64, rejects, sizes, texts, token_ids
+from strategies import LIFTED, assert_close, elsewhere, in_float64, rejects, sizes, texts, token_ids
 
 VOCAB = 4
 BYTES = BPE(())
@@ -134,6 +134,7 @@ def test_compressors_are_direct_calls(evaluation, documents, before):
 
 @given(words(), sizes(1, 4), st.text("abc", max_size=5))
 def test_ngrams_sum_to_one(evaluation, train, order, before):
+    assert evaluation.NGram(train).order == 6
     model = evaluation.NGram(train, order=order)
     probabilities = [model.probability(before.encode(), byte) for byte in range(256)]
     assert min(probabilities) > 0
@@ -202,9 +203,35 @@ def test_the_cheapest_is_chosen(evaluation, model, question, answers, per_byte, 
         / (len(answer.encode()) if per_byte else 1)
         for answer in answers
     }
+    how = {} if per_byte else {"per_byte": False}  # per byte unless told otherwise
     for order in (answers, data.draw(st.permutations(answers), "order")):
-        chosen = evaluation.choose(model, BYTES, question, order, per_byte=per_byte)
+        chosen = evaluation.choose(model, BYTES, question, order, **how)
         assert costs[order[chosen]] <= min(costs.values()) + 1e-9
+
+
+@given(known_models(BYTES.vocab_size, sizes(2, 5)), words(), st.data())
+def test_scores_are_surprises(evaluation, model, documents, data):
+    stride = data.draw(strides(model), "stride")
+    end = BYTES.end_of_text
+    ids = [end, *(id for text in documents for id in [*BYTES.encode(text), end])]
+    nats = evaluation.surprises(model, torch.tensor(ids), stride=stride).sum()
+    score = evaluation.score(model, BYTES, documents, stride=stride)
+    assert (score.n_tokens, score.n_bytes) == (len(ids) - 1, size(documents))
+    assert_close(torch.tensor(score.nats), nats.to(torch.get_default_dtype()))
+
+
+@given(known_models(BYTES.vocab_size, sizes(2, 5)), words())
+def test_reads_where_the_model_is(evaluation, model, documents):
+    def measure():
+        nats = evaluation.answer_nats(model, [1], [2])
+        return evaluation.surprises(model, ids), nats
+
+    ids = torch.tensor([1, *BYTES.encode("".join(documents))])
+    expected = measure()
+    with elsewhere():
+        measured = measure()
+    assert_close(measured[0], expected[0])
+    assert measured[1] == expected[1]
 
 
 @given(known_models(BYTES.vocab_size, sizes(3, 5)), words())

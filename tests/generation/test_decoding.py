@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptspec.gpt.config import PositionKind
 from gptspec.gpt.model import GPT, GPTConfig
-from strategies import assert_close, rejects, sizes, tensors, token_ids, unwritten
+from strategies import assert_close, elsewhere, rejects, sizes, tensors, token_ids, unwritten
 
 VOCAB = 5
 seeds = st.integers(0, 2**32)
@@ -222,6 +222,18 @@ def test_generate_is_a_plain_loop(decoding, model, prompt, seed, data):
         logits = model(torch.tensor(text[-model.config.context_length :]))[-1]
         text.append(int(decoding.sample(logits, chosen, draws, torch.tensor(text))))
     assert generated == text[len(prompt) :]
+
+
+@given(models(), prompts(), sizes(0, 4))
+def test_writes_where_the_model_is(decoding, model, prompt, n_tokens):
+    def write():
+        return list(decoding.generate(model, prompt, n_tokens, chosen, seed=0))
+
+    chosen = decoding.Decoding()
+    expected = write()
+    with elsewhere():
+        written = write()
+    assert written == expected
 
 
 @given(models(), prompts(), prompts(), sizes(1, 4))

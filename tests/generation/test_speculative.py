@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
 from known import known_models
-from strategies import assert_close, in_float64, rejects, sizes, tensors
+from strategies import assert_close, elsewhere, in_float64, rejects, sizes, tensors
 
 VOCAB = 3
 GREEDY = Decoding(temperature=0.0)
@@ -187,6 +187,18 @@ def test_a_twin_is_believed(speculative, model, prompt, n_tokens, n_drafted, see
         readings += 1
     assert len(model.seen) == readings
     assert len(twin.seen) == n_tokens - readings
+
+
+@given(pairs(), prompts(), sizes(0, 4))
+def test_writes_where_the_model_is(speculative, models, prompt, n_tokens):
+    def write():
+        return list(speculative.generate(*models, prompt, n_tokens, chosen, seed=0))
+
+    chosen = Decoding()
+    expected = write()
+    with elsewhere():
+        written = write()
+    assert written == expected
 
 
 @given(pairs(), prompts(), settings(), seeds, seeds)

@@ -10,7 +10,7 @@ from gptspec.generation.decoding import Decoding
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.tokenization import bpe
 from known import known_models
-from strategies import rejects, sizes, texts, unwritten
+from strategies import elsewhere, rejects, sizes, texts, unwritten
 
 VOCAB = 4
 # Its tokens are bytes, parts of characters, characters, and more than one.
@@ -191,6 +191,20 @@ def test_reads_in_eval_mode(streaming, model):
     assert not any(model.modes)
 
 
+@limits(max_examples=15)
+@given(gpts(), prompts(), sizes(0, 4))
+def test_writes_where_the_model_is(streaming, model, prompts, n_tokens):
+    def write():
+        own = range(len(prompts))
+        return list(streaming.generate_batch(model, prompts, n_tokens, chosen, seeds=own))
+
+    chosen = Decoding()
+    expected = write()
+    with elsewhere():
+        written = write()
+    assert written == expected
+
+
 @given(known_models(VOCAB, 3), known_models(TOKENIZER.vocab_size, 3), st.integers(max_value=-1))
 def test_rejects_what_cannot_begin(streaming, model, writer, below):
     def begin(prompts=((1,), (2, 3)), n_tokens=2, seeds=(0, 1), stop=()):
@@ -204,7 +218,7 @@ def test_rejects_what_cannot_begin(streaming, model, writer, below):
     with rejects("n_tokens", below):
         begin(n_tokens=below)
     for stranger in (below, VOCAB):
-        with rejects("stop", stranger):
+        with rejects("stop", stranger, VOCAB - 1):
             begin(stop=[stranger])
     with rejects("stop", TOKENIZER.vocab_size):
         stop = [TOKENIZER.vocab_size]

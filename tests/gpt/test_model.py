@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from gptspec.positions.alibi import alibi
 from gptspec.positions.sinusoidal import sinusoids
-from strategies import assert_close, rejects, sizes, token_ids, unchecked, unwritten
+from strategies import assert_close, elsewhere, rejects, sizes, token_ids, unchecked, unwritten
 
 SMALL = {"vocab_size": 5, "context_length": 3, "d_model": 4, "n_layers": 1, "n_heads": 2}
 GPT2 = {"positions": "learned", "norm": "layer", "feed_forward": "gelu"}
@@ -201,6 +202,40 @@ def test_cached_is_full(model, shape, data):
     cache = gpt.new_cache()
     parts = [gpt(part, cache) for part in data.draw(splits(ids))]
     assert_close(torch.cat(parts, dim=-2), gpt(ids))
+    if shape["window"] is not None:  # what no later token can read is not kept
+        assert max(len(layer) for layer in cache) < shape["window"]
+
+
+@given(shapes(), st.data())
+def test_computes_where_its_weights_are(model, shape, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape), "ids")
+    expected = gpt(ids)
+    with elsewhere():
+        found = gpt(ids)
+    assert_close(found, expected)
+    assert gpt.float()(ids).dtype == torch.float32
+
+
+@given(shapes(), st.data())
+def test_scores_know_positions(model, shape, data):
+    gpt, told = build(model, shape), []
+    for block in gpt.blocks:
+        block.register_forward_pre_hook(
+            lambda _, args, named: told.append(named.get("score_bias")), with_kwargs=True
+        )
+    ids = data.draw(texts(shape), "ids")
+    gpt(ids)
+    time = ids.shape[-1]
+    expected = None
+    if shape["positions"] == "alibi":
+        expected = alibi(shape["n_heads"], time, time)
+    elif shape["positions"] == "relative":
+        expected = gpt.positions(time, time)
+    for bias in told:
+        assert (bias is None) == (expected is None)
+        if expected is not None:
+            assert_close(bias, expected, rtol=0, atol=0)
 
 
 @settings(max_examples=4)  # each compiles a model
@@ -233,8 +268,9 @@ def test_cache_counts_the_context(model, shape, data):
             raise AssertionError(f"refused {time + len(part)} tokens of {limit}") from error
         time += len(part)
         assert [layer.time for layer in cache] == [time] * shape["n_layers"]
-    with rejects("context_length", limit):
-        gpt(torch.zeros(data.draw(sizes(), "more"), dtype=torch.long), cache)
+    more = data.draw(sizes(), "more")
+    with rejects("context_length", limit, limit + more):
+        gpt(torch.zeros(more, dtype=torch.long), cache)
     with rejects("cache", shape["n_layers"] + 1):
         gpt(torch.zeros(1, dtype=torch.long), gpt.new_cache() + gpt.new_cache()[:1])
 
@@ -311,6 +347,7 @@ def test_parameter_count(model, shape):
     places = {"learned": shape["context_length"] * d_model, "relative": 32 * shape["n_heads"]}
     tables = shape["vocab_size"] * (2 - shape["tied"]) * d_model + places.get(shape["positions"], 0)
     assert model.parameter_count(config) == tables + shape["n_layers"] * block + norm
+    assert isinstance(model.parameter_count(config), int)
 
 
 @few
@@ -410,12 +447,13 @@ def missing(folder, data):
 
 
 def field(folder, data):
-    """A field from a newer version, or none, or a value that cannot be."""
+    """A field from a newer version, or a value that cannot be."""
     path = folder / "config.json"
     content = json.loads(path.read_text())
     change = {"format": 2}, {"kind": "tokenizer"}, {"n_experts": 8}, {"d_model": 7}, {"d_ff": 3}
     content |= data.draw(st.sampled_from(change), "change")
     path.write_text(json.dumps(content))
+    return ["config.json"]
 
 
 def field_missing(folder, data):
@@ -423,6 +461,7 @@ def field_missing(folder, data):
     content = json.loads(path.read_text())
     del content[data.draw(st.sampled_from(["kind", "format", "d_model", "n_heads"]), "name")]
     path.write_text(json.dumps(content))
+    return ["config.json"]
 
 
 def tensor(folder, data):
@@ -430,11 +469,13 @@ def tensor(folder, data):
     path = folder / "model.safetensors"
     tensors = load_file(path)
     name = data.draw(st.sampled_from(sorted(tensors)), "name")
+    told = ["model.safetensors"]
     match data.draw(st.sampled_from(["renamed", "shape", "dtype", "extra", "missing"]), "change"):
         case "renamed":
             tensors[f"model.{name}"] = tensors.pop(name)
         case "shape":
-            tensors[name] = tensors[name].unsqueeze(0)
+            told += [name, tensors[name].shape, tensors[name][None].shape]
+            tensors[name] = tensors[name][None]
         case "dtype":
             tensors[name] = tensors[name].to(torch.int8)
         case "extra":
@@ -442,6 +483,7 @@ def tensor(folder, data):
         case "missing":
             del tensors[name]
     save_file(tensors, path)
+    return told
 
 
 @settings(max_examples=30)
@@ -449,8 +491,8 @@ def tensor(folder, data):
 def test_rejects_damaged_folder(model, damage, data):
     with TemporaryDirectory() as folder:
         model.GPT(model.GPTConfig(**SMALL)).save(Path(folder))
-        damage(Path(folder), data)
-        with rejects(folder):
+        told = damage(Path(folder), data) or []
+        with rejects(folder, *told):
             model.GPT.load(Path(folder))
 
 

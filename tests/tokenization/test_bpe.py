@@ -286,13 +286,15 @@ def test_rejects_small_vocabularies(bpe, n_specials, data):
 
 @given(st.integers(max_value=-1) | st.integers(min_value=258))
 def test_rejects_unknown_ids(bpe, id):
-    with rejects("ids", id):
+    with rejects("ids", id, 257):
         bpe.BPE(((97, 98),)).decode([97, id])
 
 
 @given(merge_lists(), st.sampled_from([-1, 0, 1]))
 def test_rejects_impossible_merges(bpe, merges, beyond):
-    with rejects("merges"):
+    assert bpe.BPE(((0, 0),)).token_bytes(256) == b"\0\0"
+    limit = [256 + len(merges)] if possible(merges) else []
+    with rejects("merges", *limit):
         bpe.BPE((*merges, (97, beyond if beyond < 0 else 256 + len(merges) + beyond)))
     with rejects("merges"):
         bpe.BPE((*merges, merges[-1]))

@@ -18,7 +18,7 @@ from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.sampling.batches import Windows, batch
 from gptspec.training.optimizer import parameter_groups
 from gptspec.training.schedule import learning_rate
-from strategies import LIFTED, assert_close, in_float64, rejects, sizes
+from strategies import LIFTED, assert_close, elsewhere, in_float64, rejects, sizes
 
 VOCAB, CONTEXT = 5, 3
 seeds = st.integers(0, 2**32)
@@ -95,6 +95,21 @@ def test_parts_are_one_batch(loop, data, batch_size, parts):
         loss = loop.accumulate(model, inputs, targets, parts)
     assert_close(torch.tensor(loss, dtype=LIFTED), expected.detach(), **in_float64(atol=1e-9))
     assert_close([weight.grad for weight in model.parameters()], list(gradients))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 4), sizes(1, 4), seeds)
+def test_parts_may_have_nothing_to_count(loop, place, more, seed):
+    model, batch_size = gpt(), place + more
+    inputs = torch.randint(VOCAB, (batch_size, CONTEXT), generator=source(seed))
+    targets = torch.full_like(inputs, -100)
+    targets[place] = inputs[place]
+    expected = F.cross_entropy(model(inputs[place]).to(LIFTED), targets[place])
+    try:
+        loss = loop.accumulate(model, inputs, targets, batch_size)
+    except ValueError as error:
+        raise AssertionError(f"nothing to count in a part: {error}") from error
+    assert_close(torch.tensor(loss, dtype=LIFTED), expected.detach())
 
 
 def torchs(model, config):
@@ -344,11 +359,37 @@ def test_rejects_a_foreign_checkpoint(loop, data, optimizer):
             config = loop.TrainConfig(steps=1, batch_size=1, optimizer=optimizer)
             other = loop.Run(gpt(vocab_size=VOCAB + 1), config)
             list(loop.train(other, Windows(torch.arange(10) % VOCAB, CONTEXT)))
-            with TemporaryDirectory() as elsewhere:
-                loop.save(Path(elsewhere), other)
-                next(Path(elsewhere).rglob(file.name)).replace(file)
+            with TemporaryDirectory() as apart:
+                loop.save(Path(apart), other)
+                next(Path(apart).rglob(file.name)).replace(file)
         with rejects(file):
             loop.resume(folder)
+
+
+@settings(max_examples=4)
+@given(optimizers)
+def test_discards_checkpoints_only(loop, optimizer):
+    with checkpoints(loop, optimizer) as (folder, _):
+        (folder / "notes.txt").write_text("mine")
+        (folder / "save-000009.partial").mkdir()
+        loop.discard(folder)
+        assert [file.name for file in folder.glob("*")] == ["notes.txt"]
+        with rejects(folder):
+            loop.latest(folder)
+
+
+@costly
+@given(texts_to_learn(), st.data())
+def test_trains_where_the_model_is(loop, windows, data):
+    config = data.draw(configs(loop), "config")
+    model = gpt()
+    run, other = loop.Run(copy.deepcopy(model), config), loop.Run(model, config)
+    records = list(loop.train(run, windows))
+    nats = loop.evaluate(run.model, windows, 4)
+    with elsewhere():
+        again = list(loop.train(other, windows))
+        measured = loop.evaluate(other.model, windows, 4)
+    assert (again, measured) == (records, nats)
 
 
 @settings(max_examples=20)
@@ -360,6 +401,8 @@ def test_evaluates_every_window_once(loop, windows, batch_size, training):
     inputs, targets = windows[torch.arange(len(windows))]
     expected = F.cross_entropy(model.eval()(inputs).flatten(0, 1), targets.flatten())
     assert_close(torch.tensor(nats), expected.detach(), **in_float64(rtol=1e-9))
+    with rejects("batch_size", 0):
+        loop.evaluate(model, windows, 0)
 
 
 def walk(n_tokens, draws):
@@ -429,3 +472,5 @@ def test_rejects_configurations(loop, data):
         value = data.draw(values, name)
         with rejects(name, value):
             loop.TrainConfig(**{"steps": 10, "batch_size": 4, name: value})
+    edges = {"learning_rate": 0.1, "floor": 0.1, "weight_decay": 0.0, "betas": (0.0, 0.0)}
+    assert loop.TrainConfig(steps=1, batch_size=1, **edges).floor == 0.1

@@ -114,7 +114,7 @@ def generate_batch(
     lengths = [len(prompt) for prompt in prompts]
     texts = torch.zeros(len(prompts), max(lengths) + n_tokens, dtype=torch.long, device=device)
     for row, prompt in enumerate(prompts):
-        texts[row, : lengths[row]] = torch.tensor(prompt)
+        texts[row, : lengths[row]] = torch.tensor(prompt, device=device)
 
     def steps() -> Iterator[tuple[int, int]]:
         cache = model.new_cache()
