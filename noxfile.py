@@ -73,7 +73,7 @@ def since_gpt2(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the concepts' code in thousands of small ways, and see that their laws notice.
 
-    A quarter of an hour on two cores. With names of mutants after `--` only these run again.
+    Twenty minutes on two cores. With names of mutants after `--` only these run again.
     """
     install(session, "tests", "site", "mutants")
     session.run("python", "tests/benchmarks/mutants.py", *session.posargs)
