@@ -364,6 +364,8 @@ def device() -> torch.device:
 def _program() -> str:
     """Return what to type to run this program again."""
     program = Path(sys.argv[0])
+    if program.suffix == ".py":
+        return "python -m gptspec.cli"
     return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
