@@ -215,7 +215,8 @@ class Laws:
         )
         if call.excinfo:
             result["counterexample"] = counterexample(call.excinfo.value, concept.name)
-            result["error"] = "\n".join(str(call.excinfo.value).strip().splitlines()[:8])
+            error = str(call.excinfo.value).replace(f"{self.project.root}/", "")
+            result["error"] = "\n".join(error.strip().splitlines()[:8])
         outcome.user_properties.append((KEY, (concept.path, result)))
         if outcome.failed:
             page = concept.page.file.relative_to(self.project.root)

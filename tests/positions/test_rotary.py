@@ -196,6 +196,8 @@ def test_trains_after_any_mode(rotary, x, layout, start):
                 raise
             raise AssertionError(f"the call before is in the way: {error}") from error
         assert_close(leaf.grad, ones)
+        # A table without values is far off; how exact it is others judge.
+        assert_close(rotate(ones), by_loop(ones, layout, start, theta), rtol=0, atol=0.05)
 
 
 @given(sizes(0), widths, st.sampled_from([torch.bfloat16, torch.float32, torch.float64]))

@@ -10,6 +10,7 @@ from functools import cache
 
 import torch
 from rotary_embedding_torch import RotaryEmbedding
+from torch.utils._mode_utils import no_dispatch
 
 from peers.fitting import to_halves, to_pairs
 
@@ -39,7 +40,7 @@ DEVIATIONS = {
 
 @cache
 def turn(d_head, theta, device, dtype):
-    with device:
+    with torch.inference_mode(False), no_dispatch(), device:  # a model is made outside of any mode
         return RotaryEmbedding(d_head, theta=theta).double()
 
 
