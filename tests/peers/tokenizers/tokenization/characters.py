@@ -3,6 +3,8 @@
 from tokenizers import Regex, Tokenizer, decoders, models, trainers
 from tokenizers.pre_tokenizers import Split
 
+from peers.tokenizers._wrapped import Wrapped
+
 DEVIATIONS = {
     "unknown-is-refused": "tokenizers 0.23 says that the unknown token is missing",
     "rejects-ids": "tokenizers 0.23 leaves them out",
@@ -24,21 +26,10 @@ def train(texts, *, unknown="error"):
     return characters
 
 
-class CharacterTokenizer:
+class CharacterTokenizer(Wrapped):
     def __init__(self, alphabet, *, unknown="error"):
         vocab = {character: id for id, character in enumerate(alphabet)}
         unknown = {"unk_token": UNKNOWN} if unknown == "replace" else {}
         self.tokenizer = Tokenizer(models.WordLevel(vocab, **unknown))
         self.tokenizer.pre_tokenizer = Split(Regex("(?m:.)"), "isolated")
         self.tokenizer.decoder = decoders.Fuse()
-
-    @property
-    def vocab_size(self):
-        return self.tokenizer.get_vocab_size()
-
-    def encode(self, text, *, specials=False):
-        self.tokenizer.encode_special_tokens = not specials
-        return self.tokenizer.encode(text).ids
-
-    def decode(self, ids):
-        return self.tokenizer.decode(ids, skip_special_tokens=False)

@@ -3,6 +3,8 @@
 from tokenizers import Tokenizer, models, trainers
 from tokenizers.pre_tokenizers import Whitespace
 
+from peers.tokenizers._wrapped import Wrapped
+
 DEVIATIONS = {
     "words-and-marks": "Whitespace of tokenizers 0.23 takes a run of marks for one piece",
     "specials-on-request": "Whitespace of tokenizers 0.23 joins a mark to the special token",
@@ -22,7 +24,7 @@ def train(texts):
     return WordTokenizer(texts)
 
 
-class WordTokenizer:
+class WordTokenizer(Wrapped):
     def __init__(self, texts):
         self.tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         self.tokenizer.pre_tokenizer = Whitespace()
@@ -30,14 +32,3 @@ class WordTokenizer:
             vocab_size=2**31, show_progress=False, special_tokens=[UNKNOWN, "<|endoftext|>"]
         )
         self.tokenizer.train_from_iterator(texts, trainer)
-
-    @property
-    def vocab_size(self):
-        return self.tokenizer.get_vocab_size()
-
-    def encode(self, text, *, specials=False):
-        self.tokenizer.encode_special_tokens = not specials
-        return self.tokenizer.encode(text).ids
-
-    def decode(self, ids):
-        return self.tokenizer.decode(ids, skip_special_tokens=False)
