@@ -53,10 +53,12 @@ class TorchRandom:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, help="examples of each law, instead of 50")
     parser.addoption("--device", default="cpu", help="where the laws make their tensors")
+    parser.addoption("--slow", action="store_true", help="run the slow laws, and only these")
     parser.addoption("--dtype", default="float64", choices=TYPES, help="in which numbers")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes many seconds; runs with --slow")
     if config.getoption("--peers"):
         settings.load_profile("peers")
     if (examples := config.getoption("--examples")) is not None:
@@ -73,7 +75,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Expect the laws to fail that do not hold in this type, and no others."""
+    """Keep slow laws apart; expect the laws to fail that do not hold in this type."""
+    slow = config.getoption("--slow")
+    apart = [item for item in items if bool(item.get_closest_marker("slow")) != slow]
+    config.hook.pytest_deselected(items=apart)
+    items[:] = [item for item in items if item not in set(apart)]
     lists = tomllib.loads(Path(__file__).with_name("precision.toml").read_text("utf-8"))
     reasons = {
         law: entry["reason"]

@@ -4,25 +4,39 @@ Sizes and a seed are drawn through Hypothesis, values come from the seed:
 failures replay, shrink, and print numbers short enough to follow by hand.
 """
 
+import copy
+import itertools
 import math
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import jaxtyping
+import numpy as np
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 __all__ = [
+    "HALVES",
     "HUGE",
     "LIFTED",
     "assert_close",
+    "assert_rounded",
+    "assert_same",
+    "assert_same_on_views",
     "default_type",
     "elsewhere",
+    "gradients",
+    "half_and_exact",
     "in_float64",
+    "in_turns",
+    "keeps",
+    "owned",
     "rejects",
     "sequences",
     "single_precision",
@@ -31,6 +45,7 @@ __all__ = [
     "texts",
     "token_ids",
     "unchecked",
+    "views",
 ]
 
 LIFTED = torch.promote_types(torch.get_default_dtype(), torch.float32)  # of a loss: never 16 bits
@@ -173,6 +188,191 @@ def unchecked() -> Iterator[None]:
         torch.compiler.reset()
 
 
+def assert_same(one: Any, other: Any) -> None:
+    """Two values are the same to the last bit, whatever they are made of: NaN is NaN."""
+    if isinstance(other, nn.Module):
+        assert_same(_state(one), _state(other))
+    elif isinstance(other, Tensor):
+        assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    elif isinstance(other, np.ndarray):
+        np.testing.assert_array_equal(one, other, strict=True)
+    elif isinstance(other, dict):
+        assert list(one) == list(other)
+        assert_same(list(one.values()), list(other.values()))
+    elif isinstance(other, list | tuple):
+        assert type(one) is type(other)
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """Return all of a module that a call could change by accident."""
+    modes = {name: part.training for name, part in module.named_modules()}
+    learned = {name: (p.grad, p.requires_grad) for name, p in module.named_parameters()}
+    return {"values": dict(module.state_dict()), "modes": modes, "gradients": learned}
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return what all code in a process shares: random states, and torch's settings."""
+    return {
+        "Python's random state": random.getstate(),
+        "NumPy's random state": list(np.random.get_state()),
+        "torch's random state": torch.get_rng_state(),
+        "torch's default type": torch.get_default_dtype(),
+        "whether gradients are on": torch.is_grad_enabled(),
+    }
+
+
+@contextmanager
+def keeps(*values: Any) -> Iterator[None]:
+    """The block changes none of these values (tensors, modules, lists, ...), nor a random state."""
+    before = copy.deepcopy((*map(_frozen, values), _surroundings()))
+    yield
+    assert_same((*map(_frozen, values), _surroundings()), before)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return _state(value)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def owned(call: Callable[[], Any]) -> Any:
+    """Return what a call returns, which must be the same after its owner has spoilt a first one.
+
+    Not for results that are views of an argument, where the page says so.
+    """
+    first = call()
+    expected = copy.deepcopy(_detached(first))
+    _spoil(first)
+    again = call()
+    assert_same(_detached(again), expected)
+    return again
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)([_detached(part) for part in value])
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _spoil(value: Any) -> None:
+    """Change a value in place, as its owner may."""
+    if isinstance(value, Tensor):
+        with torch.no_grad():
+            single = value.detach()
+            # What is expanded holds its numbers once: one of each is changed.
+            for axis, stride in enumerate(single.stride()):
+                single = single.narrow(axis, 0, 1) if stride == 0 and len(single) else single
+            single.fill_(1 if value.dtype == torch.bool else 77)
+    elif isinstance(value, np.ndarray) and value.flags.writeable:
+        value.fill(77)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _spoil(part)
+        if isinstance(value, list):
+            value.clear()
+    elif isinstance(value, dict):
+        for part in value.values():
+            _spoil(part)
+        value.clear()
+
+
+def views(x: Tensor) -> dict[str, Tensor]:
+    """Return tensors that equal `x` and lie in memory in other ways; int32 too if it holds ids."""
+    padded = torch.stack([x, torch.full_like(x, 3)], dim=-1)
+    found = {"strided": padded[..., 0]}
+    if x.ndim:
+        found["offset"] = torch.cat([torch.full_like(x[:1], 3), x])[len(x[:1]) :]
+    if x.ndim > 1:
+        found["transposed"] = x.transpose(0, -1).contiguous().transpose(0, -1)
+    if x.dtype == torch.long:
+        found["int32"] = x.to(torch.int32)
+    return found
+
+
+def assert_same_on_views(call: Callable[[Tensor], Any], x: Tensor) -> None:
+    """What is computed of a tensor does not depend on how it lies in memory."""
+    expected = call(x.clone(memory_format=torch.contiguous_format))
+    for view in views(x).values():
+        assert_close(call(view), expected)
+
+
+def gradients(output: Tensor, *about: Tensor | nn.Module) -> list[Tensor]:
+    """Return the gradients of a fixed mix of all outputs: of tensors, and of modules' parameters.
+
+    Where nothing flows the gradient is 0, as the gradient of another way to the same output is.
+    """
+    each = [[x] if isinstance(x, Tensor) else list(x.parameters()) for x in about]
+    mix = torch.arange(1, output.numel() + 1, device=output.device).to(output.dtype).cos()
+    total = (output * mix.view_as(output)).sum()
+    learned = list(itertools.chain(*each))
+    if not total.requires_grad:
+        return [torch.zeros_like(x) for x in learned]
+    found = torch.autograd.grad(total, learned, allow_unused=True, materialize_grads=True)
+    return list(found)
+
+
+HALVES = (torch.bfloat16, torch.float16)  # 8 and 11 significant bits
+
+
+def half_and_exact(dtype: torch.dtype, *things: Any) -> tuple[list[Any], list[Any]]:
+    """Return copies of tensors and modules in 16 bits, and these same numbers in float64."""
+    half = [copy.deepcopy(x).to(dtype) for x in things]
+    return half, [copy.deepcopy(x).to(torch.float64) for x in half]
+
+
+def assert_rounded(
+    half: Tensor, exact: Tensor, *, roundings: float, largest: float | None = None
+) -> None:
+    """A result in 16 bits is off by its roundings at most.
+
+    Args:
+        half: Computed in 16 bits.
+        exact: Computed of the same numbers in float64.
+        roundings: How many follow one another on the way to a result; each is off by half a unit
+            in the last place at most. A sum of n numbers that a kernel takes in float32 is one.
+        largest: The largest number on the way, which decides the size of that unit; if None, the
+            largest of the result.
+    """
+    assert half.dtype in HALVES
+    assert half.shape == exact.shape
+    if not exact.numel():
+        return
+    largest = exact.abs().max().item() if largest is None else largest
+    bound = roundings * torch.finfo(half.dtype).eps / 2 * largest
+    error = (half.double() - exact.double()).abs().max().item()
+    assert error <= bound, f"off by {error:.3g}, where rounding explains {bound:.3g}"
+
+
+def in_turns(*streams: Iterable[Any]) -> list[list[Any]]:
+    """Return what streams yield, asked one after the other: none may disturb another."""
+    under_way = [iter(stream) for stream in streams]
+    seen: list[list[Any]] = [[] for _ in under_way]
+    going = set(range(len(under_way)))
+    while going:
+        for place in sorted(going):
+            try:
+                seen[place].append(next(under_way[place]))
+            except StopIteration:
+                going.discard(place)
+    return seen
+
+
+# Python's words for a call that does not fit a signature: the code never came to its question.
+MISCALLED = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
+
+
+def crashed(error: Exception) -> bool:
+    """Return whether an error is no answer to bad input, but code that cannot run at all."""
+    if isinstance(error, NameError | AttributeError | ImportError):
+        return True
+    return isinstance(error, TypeError) and MISCALLED.search(str(error)) is not None
+
+
 def mentions(text: str, words: str) -> bool:
     """Return whether a text holds these words, and not only letters of longer ones."""
     letter = r"[^\W_]"  # no underscore: `vocab_size` mentions the size
@@ -185,18 +385,21 @@ def rejects(*words: object) -> Iterator[None]:
 
     Accepting the input, or failing in any other way, breaks the law: both are
     told as an `AssertionError`, so that a mistake is caught and not merely crashes.
-    A `TypeError` will do for a wrong type.
+    A `TypeError` will do for a wrong type. A name that does not exist, or a call that does not
+    fit a signature, stays what it is: a crash says nothing about the law.
     """
     try:
         yield
         problem = "accepted what must be refused"
     except (ValueError, TypeError) as error:
+        if crashed(error):
+            raise
         absent = [str(word) for word in words if not mentions(str(error), str(word))]
         if not absent:
             return
         problem = f"the message does not mention {absent}: {error}"
     except Exception as error:
-        if unwritten(error):
+        if unwritten(error) or crashed(error):
             raise
         problem = f"failed with {type(error).__name__}: {error}"
     # Raised out here it has no cause: to Hypothesis another cause would be another failure.
