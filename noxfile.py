@@ -1,5 +1,8 @@
 """Every task of the project: `nox` lists them, `nox -s NAME` runs one, arguments follow `--`."""
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "virtualenv"
@@ -12,17 +15,18 @@ PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a process for each core
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the project as it lies here, and dependency groups of pyproject.toml."""
+    """Install the project as it is here; with the laws' group or the site's, litspec too."""
     wanted = [argument for group in groups for argument in ("--group", group)]
-    session.install("-e", ".", *wanted, *TESTED)
+    session.install("-e", ".", *(("-e", "src/litspec") if groups else ()), *wanted, *TESTED)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train a small GPT on Python's own documentation: about three minutes on two cores."""
-    install(session)
     program, *options = ["gptspec", *session.posargs]
-    if options[:1] == ["--using"]:  # your own modules in place of the reference's
+    using = options[:1] == ["--using"]  # your own modules in place of the reference's
+    install(session, *(["tests"] if using else []))
+    if using:
         program = f"litspec run --using {options[1]} gptspec.cli --"
         options = options[2:]
     session.run(*program.split(), "train", "--out=build/demo", "--fresh", *options)
@@ -33,6 +37,13 @@ def tests(session: nox.Session) -> None:
     """Run every law on the CPU, and the examples on the pages."""
     install(session, "tests", "site")
     session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the slow laws, those that need a C++ compiler among them."""
+    install(session, "tests", "site")
+    session.run("pytest", "tests", "--slow", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -88,6 +99,7 @@ def site(session: nox.Session) -> None:
     except nox.command.CommandFailed:
         session.log("the report of the laws is absent or stale: running them")
         session.run("pytest", "tests", *PARALLEL)
+        session.run("pytest", "tests", "--slow", *PARALLEL)
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
@@ -110,6 +122,22 @@ def progress(session: nox.Session) -> None:
     """Count the laws that the exercises keep already."""
     install(session, "tests", "site")
     session.run("litspec", "progress", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build both distributions into build/dist, and check them where nothing else is installed."""
+    session.install("build", "twine", "pytest", *TESTED)
+    shutil.rmtree("build/dist", ignore_errors=True)
+    for project in (".", "src/litspec"):
+        session.run("python", "-m", "build", "--outdir=build/dist", project)
+    files = [str(file) for file in sorted(Path("build/dist").iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    # Beside a library that somebody installed, every suite of theirs must go on as before.
+    session.install("--no-deps", *(file for file in files if "gptspec" in file and ".whl" in file))
+    session.run("pytest", "--version")
+    session.run("python", "-c", "import gptspec.checks")
+    session.run("python", "-m", "pip", "uninstall", "--yes", "gptspec")
 
 
 @nox.session

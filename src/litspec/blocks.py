@@ -22,7 +22,7 @@ from pymdownx.blocks.block import Block, type_string
 
 from litspec import report as reports
 from litspec.exercise import to_write
-from litspec.implementations import deviations, peer_files
+from litspec.outcomes import Kind, Outcome
 from litspec.pages import Concept, Project
 from litspec.report import Report, Result
 
@@ -53,8 +53,9 @@ class Bound(Block):  # type: ignore[misc]
     def results(self, concept: Concept) -> list[Result]:
         """Return what the report saw of a concept, warning once a page if that is stale."""
         report: Report = self.config["report"]
+        project: Project = self.config["project"]
         warned: set[str] = self.config["warned"]
-        if (why := reports.stale(concept, report)) and concept.path not in warned:
+        if (why := reports.stale(project, concept, report)) and concept.path not in warned:
             warned.add(concept.path)
             log.warning("%s: %s: run the laws again", concept.path, why)
         return report[concept.path]["results"] if concept.path in report else []
@@ -77,12 +78,12 @@ class LawBlock(Bound):
             log.warning("law %s belongs to no concept", self.argument)
             return
         seen = [
-            (result["implementation"], result["outcome"], result["examples"])
+            (result["implementation"], Outcome(result["outcome"]), result["examples"])
             for result in self.results(concept)
-            if result["law"] == law.name and not result["implementation"].startswith("mistake:")
+            if result["law"] == law.name and result["kind"] != Kind.MISTAKE
         ]
         words = [
-            f"{'holds' if outcome == 'passed' else outcome} for {escape(name)}, {count} "
+            f"{'holds' if outcome is Outcome.PASSED else outcome} for {escape(name)}, {count} "
             f"example{'s' * (count != 1)} tried"
             for name, outcome, count in seen
         ] or ["not run"]
@@ -107,7 +108,7 @@ class MistakeBlock(Bound):
         if not concept:
             log.warning("mistake %s belongs to no concept", self.argument)
             return
-        implementation = f"mistake:{self.argument.partition('.')[2]}"
+        implementation = f"{Kind.MISTAKE}:{self.argument.partition('.')[2]}"
         seen = [one for one in self.results(concept) if one["implementation"] == implementation]
         for result in seen:
             id = f"{concept.name}.{result['law']}"
@@ -143,8 +144,10 @@ class LawsBlock(Block):  # type: ignore[misc]
                     SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"}
                 ).text = law.name
                 SubElement(row, "td").text = LINK.sub(r"\1", law.statement)
-                caught = sum(result["outcome"] == "caught" for result in own)
-                tried = sum(result["examples"] for result in own if result["outcome"] == "passed")
+                caught = sum(result["outcome"] == Outcome.CAUGHT for result in own)
+                tried = sum(
+                    result["examples"] for result in own if result["outcome"] == Outcome.PASSED
+                )
                 SubElement(row, "td").text = f"{tried} tried"
                 SubElement(row, "td").text = f"{caught} caught"
         return SubElement(parent, "div")
@@ -155,7 +158,12 @@ class ConformanceBlock(Block):  # type: ignore[misc]
 
     NAME = "conformance"
     ARGUMENT = None
-    SIGNS = {"passed": "✓", "deviates": "≠", "not offered": "·", "failed": "✗"}  # noqa: RUF012
+    SIGNS = {  # noqa: RUF012
+        Outcome.PASSED: "✓",
+        Outcome.DEVIATES: "≠",
+        Outcome.NOT_OFFERED: "·",
+        Outcome.FAILED: "✗",
+    }
 
     def on_create(self, parent: Element) -> Element:
         """Write totals by peer, then a table for each concept, deviations told below it."""
@@ -174,9 +182,8 @@ class ConformanceBlock(Block):  # type: ignore[misc]
                 continue
             title = SubElement(parent, "h3")
             SubElement(title, "a", {"href": f"{path}.md"}).text = concept.page.title
-            if record[path]["fingerprints"]["laws"] != reports.fingerprints(concept)["laws"]:
-                note = SubElement(parent, "p", {"class": "stale"})
-                note.text = "Recorded before the last change of these laws."
+            if why := reports.stale_peers(project, concept, record):
+                SubElement(parent, "p", {"class": "stale"}).text = f"An older record: {why}."
             self.matrix(parent, concept, results)
         return SubElement(parent, "div")
 
@@ -189,7 +196,7 @@ class ConformanceBlock(Block):  # type: ignore[misc]
             concepts = len({path for path, _ in own})
             row = SubElement(body, "tr")
             for text in (
-                peer, concepts, counts["passed"], counts["deviates"], counts["not offered"],
+                peer, concepts, *(counts[one] for one in list(self.SIGNS)[:3]),
             ):  # fmt: skip
                 SubElement(row, "td").text = str(text)
 
@@ -203,12 +210,14 @@ class ConformanceBlock(Block):  # type: ignore[misc]
             link = SubElement(SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"})
             link.text = law.name
             for peer in peers:
-                outcome = cells.get((law.name, peer), Result(outcome="not offered"))["outcome"]
+                unseen = Result(outcome=Outcome.NOT_OFFERED)
+                outcome = Outcome(cells.get((law.name, peer), unseen)["outcome"])
                 SubElement(row, "td", {"title": outcome}).text = self.SIGNS.get(outcome, outcome)
-        files = peer_files(self.config["project"], concept)
         for one in results:
-            if one["outcome"] == "deviates":
-                reason = deviations(files[one["implementation"]]).get(one["law"], "")
+            if one["outcome"] == Outcome.DEVIATES:
+                reason = one["reason"]
+                if "largest" in one:
+                    reason += f"; largest difference seen {one['largest']:.3g}"
                 shown = escape(f"{one.get('counterexample', '')}\n\n{one.get('error', '')}".strip())
                 html = (
                     f"<details class='deviation'><summary>{escape(one['implementation'])} breaks "

@@ -86,7 +86,7 @@ def check(report: bool = False) -> int:
         lines += [
             f"{concept.law_file.relative_to(project.root)}:1: {why}"
             for concept in project.concepts.values()
-            if (why := reports.stale(concept, seen))
+            if (why := reports.stale(project, concept, seen))
         ]
     for line in lines:
         print(line)

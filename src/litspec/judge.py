@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from litspec import report as reports
+from litspec.outcomes import Kind, Outcome
 from litspec.pages import Concept, Mistake, Project
 from litspec.report import Result
 
@@ -18,6 +18,12 @@ Signature = dict[str, str]
 GOOD_MATCH = 0.6
 SECONDS = 20.0  # time limit of a law
 SHOWN = 3  # broken laws told at length
+WORDS = {
+    Outcome.PASSED: "holds",
+    Outcome.NOT_OFFERED: "to do",
+    Outcome.FAILED: "BROKEN",
+    Outcome.CRASHED: "CRASHED",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Verdict:
         """The laws that fell, first those that never came to their question."""
         return [
             result
-            for outcome in ("crashed", "failed")
+            for outcome in (Outcome.CRASHED, Outcome.FAILED)
             for result in self.results
             if result["outcome"] == outcome
         ]
@@ -48,18 +54,11 @@ class Verdict:
     @property
     def passed(self) -> int:
         """How many laws held."""
-        return sum(result["outcome"] == "passed" for result in self.results)
+        return sum(result["outcome"] == Outcome.PASSED for result in self.results)
 
 
-class Seen(TypedDict):
-    """What a run of the laws wrote down, by concept."""
-
-    results: dict[str, list[Result]]
-    signatures: dict[str, dict[str, Signature]]
-
-
-def run(project: Project, concepts: Iterable[Concept], *options: str) -> Seen:
-    """Run the laws of some concepts in a process of their own, and return what they saw.
+def run(project: Project, concepts: Iterable[Concept], *options: str) -> dict[str, list[Result]]:
+    """Run the laws of some concepts in a process of their own; return what they saw, by concept.
 
     Raises:
         ValueError: If pytest did not come to its end.
@@ -79,7 +78,7 @@ def run(project: Project, concepts: Iterable[Concept], *options: str) -> Seen:
         if not report.exists():
             lines = [line for line in ended.stdout.splitlines() if line.strip()]
             raise ValueError("the laws did not run: " + " | ".join(lines[-3:]))
-        seen: Seen = json.loads(report.read_text(encoding="utf-8"))
+        seen: dict[str, list[Result]] = json.loads(report.read_text(encoding="utf-8"))["results"]
         return seen
 
 
@@ -104,20 +103,28 @@ def judge(
     seen = run(project, concepts, *pairs, *options, f"--law-seconds={seconds}")
     verdicts = []
     for concept in concepts:
-        by_law = {result["law"]: result for result in seen["results"].get(concept.path, [])}
-        unseen = Result(implementation="yours", outcome="failed", examples=0, seconds=0.0)
+        by_law = {result["law"]: result for result in seen.get(concept.path, [])}
+        unseen = Result(kind=Kind.YOURS, implementation="yours", outcome=Outcome.NOT_RUN)
         results = tuple(
-            by_law.get(law.name, {**unseen, "law": law.name, "error": "did not run"})
-            for law in concept.page.laws
+            by_law.get(law.name, {**unseen, "law": law.name}) for law in concept.page.laws
         )
         verdict = Verdict(concept, results)
         if explain and verdict.broken:
             yours = f"--yours={concept.path}={targets[concept.path]}"
             mine = run(project, [concept], "--signatures", yours, f"--law-seconds={seconds}")
-            signature = mine["signatures"].get(concept.path, {}).get("yours", {})
+            signature = by_implementation(mine.get(concept.path, [])).get("yours", {})
             verdict = Verdict(concept, results, tuple(closest(project, concept, signature)))
         verdicts.append(verdict)
     return verdicts
+
+
+def by_implementation(results: Iterable[Result]) -> dict[str, Signature]:
+    """Return the signature of each implementation that a run judged."""
+    found: dict[str, Signature] = {}
+    for result in results:
+        if "letters" in result:
+            found.setdefault(result["implementation"], {})[result["law"]] = result["letters"]
+    return found
 
 
 def closest(
@@ -172,7 +179,11 @@ def likeness(one: Signature, other: Signature) -> float:
 def signatures(project: Project, concept: Concept) -> dict[str, Signature]:
     """Return the signature of each mistake of a concept, kept until one of its files changes."""
     file = project.root / "build" / "signatures" / f"{concept.name}.json"
-    marks = reports.fingerprints(concept)
+    marks = {
+        kind: mark
+        for kind, mark in reports.fingerprints(project, concept).items()
+        if not kind.startswith("adapter:")
+    }
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["fingerprints"] == marks:
@@ -180,9 +191,8 @@ def signatures(project: Project, concept: Concept) -> dict[str, Signature]:
             return known
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}")["signatures"].get(
-        concept.path, {}
-    )
+    seen = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}")
+    found = by_implementation(seen.get(concept.path, []))
     file.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"fingerprints": marks, "signatures": found}, indent=1)
     file.write_text(content + "\n", encoding="utf-8")
@@ -227,16 +237,16 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     if problem := next((one["load"] for one in verdict.results if "load" in one), None):
         yield f"  {problem}"
         return
-    words = {"passed": "holds", "not offered": "to do", "failed": "BROKEN", "crashed": "CRASHED"}
     for result in verdict.results:
-        missing = result.get("error", "") if result["outcome"] == "not offered" else ""
-        yield f"  {words[result['outcome']]:7} {result['law']:32} {missing}".rstrip()
+        outcome = Outcome(result["outcome"])
+        missing = result.get("error", "") if outcome is Outcome.NOT_OFFERED else ""
+        yield f"  {WORDS.get(outcome, outcome):7} {result['law']:32} {missing}".rstrip()
     if not verdict.broken:
         return
     yield ""
     names = ", ".join(result["law"] for result in verdict.broken)
     yield f"Your code breaks {names}" + (" and keeps the rest." if verdict.passed else ".")
-    if verdict.broken[0]["outcome"] == "crashed":
+    if verdict.broken[0]["outcome"] == Outcome.CRASHED:
         yield (
             "CRASHED laws never came to their question: your code has other names, arguments or "
             "axes than the page. Mend these first."

@@ -3,29 +3,36 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
+from litspec.implementations import peer_files
+from litspec.outcomes import Kind, Outcome
 from litspec.pages import Concept, Project
+from litspec.sources import closure
 
 
 class Result(TypedDict, total=False):
-    """One law tried on one implementation.
+    """One trial, as it is written down.
 
-    `outcome` is passed, failed, or crashed (it fell to something other than an assertion); for a
-    mistake caught, survived (the law held all the same) or crashed; for a peer also deviates (it
-    fails as declared) or not offered, which for a reader's own code means to do. `load` says why
-    the implementation could not even be imported.
+    `kind` and `outcome` are values of `Kind` and `Outcome`. `reason` is why a peer deviates,
+    `largest` the largest difference between numbers that a failing example showed, and `load`
+    why the implementation could not even be imported. `letters` tell how each example went.
     """
 
     law: str
+    kind: str
     implementation: str
     outcome: str
     examples: int
     seconds: float
     counterexample: str
     error: str
+    reason: str
+    largest: float
     load: str
+    letters: str
 
 
 class Entry(TypedDict):
@@ -38,16 +45,37 @@ class Entry(TypedDict):
 Report = dict[str, Entry]
 
 
-def fingerprints(concept: Concept) -> dict[str, str]:
-    """Return a short hash of all that a run of the laws depends on: of the page, not its prose."""
-    laws = [law.id for law in concept.page.laws]
-    mistakes = [(one.id, one.caught_by, one.diff) for one in concept.page.mistakes]
-    content = {"page": repr((laws, mistakes)).encode()} | {
-        kind: file.read_bytes()
-        for kind, file in (("module", concept.module), ("laws", concept.law_file))
-        if file.exists()
+def fingerprints(project: Project, concept: Concept) -> dict[str, str]:
+    """Return a short hash of all that a run of the laws depends on, by what it is.
+
+    `page` are its laws and mistakes, with what is said of them, and not the prose around;
+    `imports` are the package's files that the module imports, through others too; `helpers` are
+    the files that the law file imports or that pytest puts beside it; `adapter:NAME` are a peer's.
+    """
+    page = repr((concept.page.laws, concept.page.mistakes))
+    module, laws = closure(project, concept.module), closure(project, concept.law_file)
+    folders = [one for one in concept.law_file.parents if one.is_relative_to(project.tests)]
+    beside = {one / "conftest.py" for one in folders}
+    files: dict[str, Iterable[Path]] = {
+        "module": [concept.module],
+        "laws": [concept.law_file],
+        "imports": module - {concept.module},
+        "helpers": (laws | beside) - module - {concept.law_file},
     }
-    return {kind: hashlib.sha256(text).hexdigest()[:16] for kind, text in content.items()}
+    for name, adapter in peer_files(project, concept).items():
+        files[f"adapter:{name}"] = closure(project, adapter) - module
+    return {"page": _mark(page.encode())} | {
+        kind: _mark(b"\0".join(_content(project, one) for one in sorted(those) if one.exists()))
+        for kind, those in files.items()
+    }
+
+
+def _mark(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _content(project: Project, file: Path) -> bytes:
+    return file.relative_to(project.root).as_posix().encode() + b"\0" + file.read_bytes()
 
 
 def path(project: Project) -> Path:
@@ -74,9 +102,9 @@ def update(file: Path, project: Project, results: dict[str, list[Result]]) -> No
     old = read(file)
     report: Report = {}
     for concept in project.concepts.values():
-        current, seen = fingerprints(concept), results.get(concept.path, [])
-        stood = old.get(concept.path)
-        kept = stood["results"] if stood and stood["fingerprints"] == current else []
+        current, seen = fingerprints(project, concept), results.get(concept.path, [])
+        before = old.get(concept.path)
+        kept = _still_true(before, current) if before else []
         joined = {(result["law"], result["implementation"]): result for result in [*kept, *seen]}
         if joined:
             report[concept.path] = {"fingerprints": current, "results": list(joined.values())}
@@ -84,6 +112,28 @@ def update(file: Path, project: Project, results: dict[str, list[Result]]) -> No
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.write_text(json.dumps({"concepts": report}, indent=1) + "\n", encoding="utf-8")
     aside.replace(file)  # a reader never meets half a report
+
+
+def _still_true(before: Entry, current: dict[str, str]) -> list[Result]:
+    """Return the results that were seen in the files as they are now."""
+    marks = before["fingerprints"]
+    if _changed(marks, current):
+        return []
+    adapters = {kind for kind in current if current[kind] == marks.get(kind)}
+    return [
+        result
+        for result in before["results"]
+        if result["kind"] != Kind.PEER or f"adapter:{result['implementation']}" in adapters
+    ]
+
+
+def _changed(marks: dict[str, str], current: dict[str, str]) -> list[str]:
+    """Return which kinds of files changed, apart from the peers' adapters."""
+    return [
+        kind
+        for kind, mark in current.items()
+        if not kind.startswith("adapter:") and marks.get(kind) != mark
+    ]
 
 
 def expected(concept: Concept) -> list[tuple[str, str]]:
@@ -95,19 +145,33 @@ def expected(concept: Concept) -> list[tuple[str, str]]:
     ]
 
 
-def stale(concept: Concept, report: Report) -> str:
-    """Return why the report does not speak for the concept as it stands, or an empty string."""
+def stale(project: Project, concept: Concept, report: Report) -> str:
+    """Return why the report does not speak for the concept as it is, or an empty string."""
     entry = report.get(concept.path)
     if entry is None:
         return "its laws have not been run"
-    for kind, mark in fingerprints(concept).items():
-        if entry["fingerprints"].get(kind) != mark:
-            return f"its {kind} changed since its laws were run"
+    if changed := _changed(entry["fingerprints"], fingerprints(project, concept)):
+        return f"its {changed[0]} changed since its laws were run"
     outcomes = {
-        (result["law"], result["implementation"]): result["outcome"] for result in entry["results"]
+        (result["law"], result["implementation"]): Outcome(result["outcome"])
+        for result in entry["results"]
     }
     for law, implementation in expected(concept):
-        outcome = outcomes.get((law, implementation), "not run")
-        if outcome not in {"passed", "caught"}:
+        outcome = outcomes.get((law, implementation), Outcome.NOT_RUN)
+        if not outcome.good:
             return f"{concept.name}.{law} on {implementation}: {outcome}"
+    return ""
+
+
+def stale_peers(project: Project, concept: Concept, report: Report) -> str:
+    """Return why the record of the peers does not speak for a concept as it is, or nothing."""
+    entry = report.get(concept.path)
+    current = fingerprints(project, concept)
+    adapters = {kind for kind in current if kind.startswith("adapter:")}
+    if entry is None:
+        return "its laws have not been run on peers" if adapters else ""
+    marks = entry["fingerprints"]
+    for kind in ("page", "laws", "helpers", *sorted(adapters)):
+        if marks.get(kind) != current[kind]:
+            return f"its {kind} changed since its laws were run on peers"
     return ""

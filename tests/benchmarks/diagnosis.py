@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from litspec.judge import SECONDS, closest, run, signatures
+from litspec.judge import SECONDS, by_implementation, closest, run, signatures
 from litspec.pages import Concept, Project
 
 LEAST = 0.8
@@ -125,7 +125,7 @@ def trial(project: Project, concept: Concept) -> Iterator[dict[str, object]]:
             file.write_text(reword(mistake.apply(concept.module.read_text())))
             options.append(f"--yours={concept.path}={file}")
         seen = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}", *options)
-    found = seen["signatures"].get(concept.path, {})
+    found = by_implementation(seen.get(concept.path, []))
     for mistake in concept.page.mistakes:
         name = f"yours:{mistake.name}" if len(options) > 1 else "yours"
         named = closest(project, concept, found.get(name, {}))

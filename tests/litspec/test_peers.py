@@ -2,6 +2,7 @@
 
 import json
 
+import markdown
 import pytest
 
 from litspec.check import check
@@ -45,14 +46,72 @@ def test_a_deviation_that_is_not_declared_fails(peer):
     assert result.ret == 1
 
 
+DECLARED = 'DEVIATIONS = {"rejects-text": ("other 1.0 doubles texts", "accepted a text")}\n'
+
+
 def test_a_declared_deviation_must_fail(peer):
-    declared = 'DEVIATIONS = {"rejects-text": "other 1.0 doubles texts"}\n'
-    outcomes, result = peer(declared + "def double(number): return number * 2\n")
+    outcomes, result = peer(DECLARED + "def double(number): return number * 2\n")
     assert outcomes == {"is-even": "passed", "rejects-text": "deviates"}
     assert result.ret == 0
-    outcomes, result = peer(declared + GOOD)
+    outcomes, result = peer(DECLARED + GOOD)
+    assert outcomes["rejects-text"] == "survived"
+    assert result.ret == 1
+
+
+def test_a_deviation_of_another_kind_than_declared_fails(peer):
+    other = "def double(number):\n    return number * 2 if number != 'a' else {}[number]\n"
+    outcomes, result = peer(DECLARED + other)
     assert outcomes["rejects-text"] == "failed"
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["*not as declared ('accepted a text')*"])
+
+
+@pytest.mark.parametrize(("most", "outcome"), [(0.5, "deviates"), (0.2, "failed")])
+def test_a_deviation_is_as_large_as_declared(book, peer, most, outcome):
+    book.edit(
+        "tests/arithmetic/test_double.py",
+        "    assert double.double(number) % 2 == 0\n",
+        "    off = abs(double.double(number) - 2 * number)\n"
+        '    assert off == 0, f"Absolute difference: {off}"\n',
+    )
+    declared = f'DEVIATIONS = {{"is-even": ("other 1.0 drifts", {most})}}\n'
+    outcomes, _ = peer(declared + GOOD.replace("+ number", "+ number + min(abs(number), 3) / 10"))
+    assert outcomes["is-even"] == outcome
+    [seen] = [one for one in recorded(book) if one["law"] == "is-even"]
+    if outcome == "deviates":
+        assert (seen["largest"], seen["reason"]) == (pytest.approx(0.3), "other 1.0 drifts")
+
+
+def recorded(book):
+    content = json.loads((book.root / "peers.json").read_text())
+    return content["concepts"]["arithmetic/double"]["results"]
+
+
+def test_a_removed_or_changed_adapter_leaves_nothing_behind(book, peer, run):
+    peer(DECLARED + "def double(number): return number * 2\n")
+    twin = book.root / ADAPTER.replace("other", "twin")
+    twin.parent.mkdir(parents=True)
+    twin.write_text(GOOD)
+    run("tests", "--peers", "--laws-report=peers.json")
+    assert {one["implementation"] for one in recorded(book)} == {"other", "twin"}
+    (book.root / ADAPTER).unlink()
+    twin.write_text(GOOD + "\n")
+    run("tests", "--peers", "--laws-report=peers.json", "-k", "is_even")
+    assert [(one["implementation"], one["law"]) for one in recorded(book)] == [("twin", "is-even")]
+
+
+def test_the_site_shows_a_deviation_whose_adapter_is_gone(book, run):
+    file = book.root / ADAPTER
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(DECLARED + "def double(number): return number * 2\n")
+    run("tests", "--peers")
+    assert (book.root / "docs/assets/peers.json").exists()
+    assert not (book.root / "build/laws.json").exists()
+    file.unlink()
+    (book.root / "docs/conformance.md").write_text("/// conformance\n///\n")
+    text = (book.root / "docs/conformance.md").read_text()
+    html = markdown.markdown(text, extensions=["litspec.blocks"])
+    assert "other 1.0 doubles texts" in html
 
 
 def test_what_a_peer_lacks_is_not_offered_and_never_passed(peer):
@@ -72,8 +131,10 @@ def test_examples_of_a_kind_that_a_peer_lacks_are_passed_over(peer):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        (ADAPTER, 'DEVIATIONS = {"is-odd": "why"}\n', "DEVIATIONS names is-odd"),
-        (ADAPTER, "DEVIATIONS = set(laws)\n", "DEVIATIONS maps laws to reasons"),
+        (ADAPTER, 'DEVIATIONS = {"is-odd": ("why", "so")}\n', "DEVIATIONS names is-odd"),
+        (ADAPTER, "DEVIATIONS = set(laws)\n", "DEVIATIONS maps each law to a reason"),
+        (ADAPTER, 'DEVIATIONS = {"is-even": "why"}\n', "DEVIATIONS maps each law to a reason"),
+        (ADAPTER, 'DEVIATIONS = {"is-even": ("", 1.0)}\n', "DEVIATIONS maps each law to a reason"),
         ("tests/peers/other/arithmetic/half.py", "", "named like no concept"),
     ],
 )

@@ -93,7 +93,8 @@ def test_a_failing_law_says_what_where_why_and_how_to_see_it_again(book, run):
 
 def why(book):
     project = Project.find(book.root)
-    return reports.stale(project.concepts["arithmetic/double"], reports.read(reports.path(project)))
+    report = reports.read(reports.path(project))
+    return reports.stale(project, project.concepts["arithmetic/double"], report)
 
 
 def test_a_report_is_fresh_until_a_file_changes(book, run):
@@ -109,6 +110,67 @@ def test_a_report_is_fresh_until_a_file_changes(book, run):
         assert why(book) == f"its {kind} changed since its laws were run"
         (book.root / name).write_text(text)
     assert why(book) == ""
+
+
+def test_a_changed_import_helper_or_story_makes_the_report_stale(book, run):
+    (book.root / "src/toy/twice.py").write_text("TWO = 2\n")
+    (book.root / "src/toy/middle.py").write_text("from toy.twice import TWO\n")
+    book.edit(MODULE, '"""Doubling."""\n', '"""Doubling."""\n\nfrom toy.middle import TWO\n')
+    (book.root / "tests/drawn.py").write_text("MOST = 9\n")
+    book.edit(
+        LAWS, "from hypothesis import strategies", "import drawn\nfrom hypothesis import strategies"
+    )
+    (book.root / "tests/conftest.py").write_text("")
+    book.edit("pyproject.toml", 'pythonpath = ["src"]', 'pythonpath = ["src", "tests"]')
+    run("tests").assert_outcomes(passed=2, xfailed=2)
+    assert why(book) == ""
+    changes = [
+        ("imports", "src/toy/twice.py"),
+        ("imports", "src/toy/middle.py"),
+        ("helpers", "tests/drawn.py"),
+        ("helpers", "tests/conftest.py"),
+    ]
+    for kind, name in changes:
+        text = (book.root / name).read_text()
+        (book.root / name).write_text(text + "\n")
+        assert why(book) == f"its {kind} changed since its laws were run"
+        (book.root / name).write_text(text)
+    book.edit(PAGE, "One too many.", "One too few.")
+    assert why(book) == "its page changed since its laws were run"
+
+
+@pytest.mark.parametrize("options", [("--yours=arithmetic/double=mine.py",), ("--peers",)])
+def test_a_run_on_other_code_leaves_the_report_as_it_is(book, run, options):
+    run("tests")
+    before = (book.root / "build/laws.json").read_bytes()
+    (book.root / "mine.py").write_text("def double(number): return 3\n")
+    adapter = book.root / "tests/peers/other/arithmetic/double.py"
+    adapter.parent.mkdir(parents=True)
+    adapter.write_text("def double(number): return 3\n")
+    run("tests", *options)
+    assert (book.root / "build/laws.json").read_bytes() == before
+
+
+def test_a_skipped_law_fails_and_is_recorded_as_skipped(book, run):
+    book.edit(
+        LAWS,
+        "def test_rejects_text(double):\n",
+        "def test_rejects_text(double):\n    import pytest; pytest.skip('not today')\n",
+    )
+    run("tests").assert_outcomes(passed=1, xfailed=1, failed=2)
+    assert results(book)["rejects-text", "reference"]["outcome"] == "skipped"
+    assert why(book) == "double.rejects-text on reference: skipped"
+
+
+def test_a_module_that_cannot_be_loaded_is_told_on_several_processes_too(book, run):
+    (book.root / "mine.py").write_text("def double(\n")
+    for options in ((), ("-n", "2")):
+        run("tests", "--yours=arithmetic/double=mine.py", "--laws-report=seen.json", *options)
+        [one, other] = json.loads((book.root / "seen.json").read_text())["results"][
+            "arithmetic/double"
+        ]
+        assert "was never closed" in one["load"]
+        assert one["load"] == other["load"]
 
 
 def test_a_run_of_one_law_joins_the_report_but_never_hides_a_change(book, run):

@@ -6,15 +6,26 @@ from peers.curated_transformers.attention.grouped_query import GroupedQueryAtten
 
 DEVIATIONS = {
     "kernel-is-the-formula": (
-        "in training, the way of curated-transformers 2.0.1 through PyTorch's kernel asks for"
-        " an attribute that is not there, dropout_prob"
+        "in training, the way of curated-transformers 2.0.1 through PyTorch's kernel asks for "
+        "an attribute that is not there, dropout_prob",
+        "'ScaledDotProductAttention' object has no attribut",
     ),
     "dropout-keeps-the-expectation": (
-        "curated-transformers 2.0.1 drops parts of the mixes, not of the weights"
+        "curated-transformers 2.0.1 drops parts of the mixes, not of the weights",
+        "Tensor-likes are not close",
     ),
-    "rejects-heads-that-do-not-divide": "curated-transformers 2.0.1 says it in other words",
-    "rejects-sizes": "curated-transformers 2.0.1 accepts a width of 0",
-    "rejects-dropout": "curated-transformers 2.0.1 accepts a share of 1",
+    "rejects-heads-that-do-not-divide": (
+        "curated-transformers 2.0.1 says it in other words",
+        "the message does not mention",
+    ),
+    "rejects-sizes": (
+        "curated-transformers 2.0.1 accepts a width of 0",
+        "failed with UserWarning",
+    ),
+    "rejects-dropout": (
+        "curated-transformers 2.0.1 accepts a share of 1",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -3,11 +3,26 @@
 from curated_transformers import layers
 
 DEVIATIONS = {
-    "mean-square-of-one": "curated-transformers 2.0.1 computes in float32",
-    "scale-changes-nothing": "curated-transformers 2.0.1 computes in float32",
-    "equals-torch": "curated-transformers 2.0.1 computes in float32",
-    "rejects-d-model": "curated-transformers 2.0.1 accepts a width of 0",
-    "rejects-eps": "curated-transformers 2.0.1 accepts any",
+    "mean-square-of-one": (
+        "curated-transformers 2.0.1 computes in float32",
+        "Tensor-likes are not close",
+    ),
+    "scale-changes-nothing": (
+        "curated-transformers 2.0.1 computes in float32",
+        "Tensor-likes are not close",
+    ),
+    "equals-torch": (
+        "curated-transformers 2.0.1 computes in float32",
+        "Tensor-likes are not close",
+    ),
+    "rejects-d-model": (
+        "curated-transformers 2.0.1 accepts a width of 0",
+        "accepted what must be refused",
+    ),
+    "rejects-eps": (
+        "curated-transformers 2.0.1 accepts any",
+        "accepted what must be refused",
+    ),
 }
 
 

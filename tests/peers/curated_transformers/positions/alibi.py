@@ -3,8 +3,14 @@
 from curated_transformers.layers import AttentionLinearBiases
 
 DEVIATIONS = {
-    "rejects-no-heads": "curated-transformers 2.0.1 says it in other words",
-    "rejects-more-queries-than-keys": "curated-transformers 2.0.1 knows queries for all keys only",
+    "rejects-no-heads": (
+        "curated-transformers 2.0.1 says it in other words",
+        "the message does not mention",
+    ),
+    "rejects-more-queries-than-keys": (
+        "curated-transformers 2.0.1 knows queries for all keys only",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -6,9 +6,18 @@ from torch import nn
 from peers.fitting import rename
 
 DEVIATIONS = {
-    "dropout-falls-on-the-output": "labml-nn 0.5.1 drops between the two layers",
-    "rejects-widths": "labml-nn 0.5.1 accepts a width of 0",
-    "rejects-dropout": "labml-nn 0.5.1 accepts a share of 1",
+    "dropout-falls-on-the-output": (
+        "labml-nn 0.5.1 drops between the two layers",
+        "Tensor-likes are not close",
+    ),
+    "rejects-widths": (
+        "labml-nn 0.5.1 accepts a width of 0",
+        "failed with UserWarning",
+    ),
+    "rejects-dropout": (
+        "labml-nn 0.5.1 accepts a share of 1",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -4,8 +4,14 @@ from labml_nn.optimizers import WeightDecay
 from labml_nn.optimizers.adam import Adam
 
 DEVIATIONS = {
-    "state-is-torchs": "labml-nn 0.5.1 counts steps in a plain int",
-    "rejects-hyperparameters": "the messages of labml-nn 0.5.1 say learning rate, not lr",
+    "state-is-torchs": (
+        "labml-nn 0.5.1 counts steps in a plain int",
+        "assert False",
+    ),
+    "rejects-hyperparameters": (
+        "the messages of labml-nn 0.5.1 say learning rate, not lr",
+        "the message does not mention",
+    ),
 }
 
 

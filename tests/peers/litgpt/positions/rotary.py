@@ -8,16 +8,46 @@ from litgpt import model
 from peers.fitting import in_one_batch, to_pairs
 
 DEVIATIONS = {
-    "equals-the-formula": "LitGPT 0.5.13 rounds frequencies to float32",
-    "equals-gpt-j": "LitGPT 0.5.13 rounds frequencies to float32",
-    "shows-the-sinusoids": "LitGPT 0.5.13 rounds frequencies to float32",
-    "earlier-calls-leave-no-trace": "LitGPT 0.5.13 rounds frequencies to float32",
-    "score-is-by-distance": "LitGPT 0.5.13 rounds sines and cosines to float32",
-    "turns-add-up": "LitGPT 0.5.13 rounds sines and cosines to float32",
-    "rejects-odd-widths": "LitGPT 0.5.13 accepts them",
-    "rejects-negative-positions": "LitGPT 0.5.13 accepts them",
-    "rejects-theta": "LitGPT 0.5.13 accepts any",
-    "rejects-other-types": "LitGPT 0.5.13 accepts whole numbers",
+    "equals-the-formula": (
+        "LitGPT 0.5.13 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "equals-gpt-j": (
+        "LitGPT 0.5.13 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "shows-the-sinusoids": (
+        "LitGPT 0.5.13 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "earlier-calls-leave-no-trace": (
+        "LitGPT 0.5.13 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "score-is-by-distance": (
+        "LitGPT 0.5.13 rounds sines and cosines to float32",
+        "Tensor-likes are not close",
+    ),
+    "turns-add-up": (
+        "LitGPT 0.5.13 rounds sines and cosines to float32",
+        "Tensor-likes are not close",
+    ),
+    "rejects-odd-widths": (
+        "LitGPT 0.5.13 accepts them",
+        "accepted what must be refused",
+    ),
+    "rejects-negative-positions": (
+        "LitGPT 0.5.13 accepts them",
+        "accepted what must be refused",
+    ),
+    "rejects-theta": (
+        "LitGPT 0.5.13 accepts any",
+        "accepted what must be refused",
+    ),
+    "rejects-other-types": (
+        "LitGPT 0.5.13 accepts whole numbers",
+        "accepted what must be refused",
+    ),
 }
 
 

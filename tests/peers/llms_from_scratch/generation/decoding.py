@@ -6,7 +6,10 @@ import torch
 from llms_from_scratch import ch05
 
 DEVIATIONS = {
-    "top-k-keeps-k": "llms-from-scratch 1.0.19 keeps all that tie with the last",
+    "top-k-keeps-k": (
+        "llms-from-scratch 1.0.19 keeps all that tie with the last",
+        "selected index k out of range",
+    ),
 }
 
 

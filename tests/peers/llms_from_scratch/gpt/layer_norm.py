@@ -7,9 +7,18 @@ from llms_from_scratch import ch04
 from peers.fitting import rename
 
 DEVIATIONS = {
-    "parameter-count": "llms-from-scratch 1.0.19 always has a bias",
-    "rejects-d-model": "llms-from-scratch 1.0.19 accepts a width of 0",
-    "rejects-eps": "the epsilon of llms-from-scratch 1.0.19 is no argument",
+    "parameter-count": (
+        "llms-from-scratch 1.0.19 always has a bias",
+        "assert 2 == (1 * 1)",
+    ),
+    "rejects-d-model": (
+        "llms-from-scratch 1.0.19 accepts a width of 0",
+        "accepted what must be refused",
+    ),
+    "rejects-eps": (
+        "the epsilon of llms-from-scratch 1.0.19 is no argument",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -4,11 +4,26 @@ import torch
 from llms_from_scratch.ch02 import GPTDatasetV1
 
 DEVIATIONS = {
-    "copies-nothing": "llms-from-scratch 1.0.19 copies every window",
-    "rejects-short-text": "llms-from-scratch 1.0.19 returns an empty dataset",
-    "rejects-sizes": "llms-from-scratch 1.0.19 accepts a context of 0",
-    "rejects-index": "llms-from-scratch 1.0.19 takes negative ones from the end",
-    "rejects-several-rows": "llms-from-scratch 1.0.19 accepts them",
+    "copies-nothing": (
+        "llms-from-scratch 1.0.19 copies every window",
+        "assert ",
+    ),
+    "rejects-short-text": (
+        "llms-from-scratch 1.0.19 returns an empty dataset",
+        "accepted what must be refused",
+    ),
+    "rejects-sizes": (
+        "llms-from-scratch 1.0.19 accepts a context of 0",
+        "accepted what must be refused",
+    ),
+    "rejects-index": (
+        "llms-from-scratch 1.0.19 takes negative ones from the end",
+        "assert 'got -1' in ''",
+    ),
+    "rejects-several-rows": (
+        "llms-from-scratch 1.0.19 accepts them",
+        "accepted what must be refused",
+    ),
 }
 
 

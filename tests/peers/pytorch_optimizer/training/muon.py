@@ -4,11 +4,26 @@ import pytorch_optimizer
 from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
 
 DEVIATIONS = {
-    "equals-torch": "pytorch-optimizer 4.1.0 rounds to bfloat16 when it steps",
-    "state-is-tensors": "pytorch-optimizer 4.1.0 rounds to bfloat16 when it steps",
-    "rejects-hyperparameters": "the messages of pytorch-optimizer 4.1.0 say learning rate, not lr",
-    "rejects-what-is-no-matrix": "pytorch-optimizer 4.1.0 accepts it",
-    "rejects-steps": "pytorch-optimizer 4.1.0 accepts 0 steps",
+    "equals-torch": (
+        "pytorch-optimizer 4.1.0 rounds to bfloat16 when it steps",
+        "Tensor-likes are not close",
+    ),
+    "state-is-tensors": (
+        "pytorch-optimizer 4.1.0 rounds to bfloat16 when it steps",
+        "Tensor-likes are not close",
+    ),
+    "rejects-hyperparameters": (
+        "the messages of pytorch-optimizer 4.1.0 say learning rate, not lr",
+        "failed with NegativeLRError",
+    ),
+    "rejects-what-is-no-matrix": (
+        "pytorch-optimizer 4.1.0 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-steps": (
+        "pytorch-optimizer 4.1.0 accepts 0 steps",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -7,15 +7,42 @@ from tokenizers import Tokenizer, decoders, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 
 DEVIATIONS = {
-    "training-is-the-plain-loop": "tokenizers 0.23 breaks ties by ids that have the space last",
-    "training-is-hugging-faces": "tokenizers 0.23 breaks ties by ids that have the space last",
-    "ties-go-to-the-smallest": "tokenizers 0.23 breaks ties by ids that have the space last",
-    "specials-teach-nothing": "the trainer of tokenizers 0.23 reads special tokens as text",
-    "rejects-small-vocabularies": "tokenizers 0.23 accepts it",
-    "rejects-unknown-ids": "tokenizers 0.23 leaves them out, or raises an OverflowError",
-    "rejects-impossible-merges": "tokenizers 0.23 accepts it",
-    "rejects-specials": "tokenizers 0.23 accepts it",
-    "rejects-what-is-no-text": "tokenizers 0.23 says TextInputSequence",
+    "training-is-the-plain-loop": (
+        "tokenizers 0.23 breaks ties by ids that have the space last",
+        "assert ((97, 97),) == ((32, 97),)",
+    ),
+    "training-is-hugging-faces": (
+        "tokenizers 0.23 breaks ties by ids that have the space last",
+        "assert ((55, 55),) == ((32, 55),)",
+    ),
+    "ties-go-to-the-smallest": (
+        "tokenizers 0.23 breaks ties by ids that have the space last",
+        "assert ((169, 230),) == ((151, 165),)",
+    ),
+    "specials-teach-nothing": (
+        "the trainer of tokenizers 0.23 reads special tokens as text",
+        "assert ",
+    ),
+    "rejects-small-vocabularies": (
+        "tokenizers 0.23 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-unknown-ids": (
+        "tokenizers 0.23 leaves them out, or raises an OverflowError",
+        "failed with OverflowError",
+    ),
+    "rejects-impossible-merges": (
+        "tokenizers 0.23 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-specials": (
+        "tokenizers 0.23 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-what-is-no-text": (
+        "tokenizers 0.23 says TextInputSequence",
+        "the message does not mention",
+    ),
 }
 
 ALPHABET = set(ByteLevel.alphabet())  # a character for each byte: its own if that can be seen

@@ -4,7 +4,10 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-dropout": "PyTorch 2.13 sees dropout_p only when called",
+    "rejects-dropout": (
+        "PyTorch 2.13 sees dropout_p only when called",
+        "accepted what must be refused",
+    ),
 }
 
 

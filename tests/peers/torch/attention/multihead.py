@@ -5,9 +5,18 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-heads-that-do-not-divide": "PyTorch 2.13 sees the sizes only when called",
-    "rejects-sizes": "PyTorch 2.13 accepts a width of 0, and only warns",
-    "rejects-dropout": "PyTorch 2.13 sees dropout_p only when called",
+    "rejects-heads-that-do-not-divide": (
+        "PyTorch 2.13 sees the sizes only when called",
+        "accepted what must be refused",
+    ),
+    "rejects-sizes": (
+        "PyTorch 2.13 accepts a width of 0, and only warns",
+        "failed with UserWarning",
+    ),
+    "rejects-dropout": (
+        "PyTorch 2.13 sees dropout_p only when called",
+        "accepted what must be refused",
+    ),
 }
 
 

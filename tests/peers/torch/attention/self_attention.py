@@ -4,7 +4,10 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-widths": "PyTorch 2.13 accepts a width of 0, and only warns",
+    "rejects-widths": (
+        "PyTorch 2.13 accepts a width of 0, and only warns",
+        "failed with UserWarning",
+    ),
 }
 
 

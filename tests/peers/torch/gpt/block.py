@@ -7,7 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-shape": "PyTorch 2.13 calls the sizes embed_dim and num_heads, and asserts",
+    "rejects-shape": (
+        "PyTorch 2.13 calls the sizes embed_dim and num_heads, and asserts",
+        "accepted what must be refused",
+    ),
 }
 
 KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "gelu"}

@@ -6,8 +6,14 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-widths": "PyTorch 2.13 accepts a width of 0, and only warns",
-    "rejects-dropout": "PyTorch 2.13 accepts a dropout of 1",
+    "rejects-widths": (
+        "PyTorch 2.13 accepts a width of 0, and only warns",
+        "failed with UserWarning",
+    ),
+    "rejects-dropout": (
+        "PyTorch 2.13 accepts a dropout of 1",
+        "accepted what must be refused",
+    ),
 }
 
 gelu = F.gelu

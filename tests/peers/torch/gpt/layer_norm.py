@@ -4,8 +4,14 @@ from torch import nn
 from torch.nn import functional as F
 
 DEVIATIONS = {
-    "rejects-d-model": "PyTorch 2.13 accepts a width of 0",
-    "rejects-eps": "PyTorch 2.13 accepts any eps",
+    "rejects-d-model": (
+        "PyTorch 2.13 accepts a width of 0",
+        "accepted what must be refused",
+    ),
+    "rejects-eps": (
+        "PyTorch 2.13 accepts any eps",
+        "accepted what must be refused",
+    ),
 }
 
 LayerNorm = nn.LayerNorm

@@ -6,12 +6,30 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset, random_split
 
 DEVIATIONS = {
-    "every-epoch-is-new": "DistributedSampler of PyTorch 2.13 adds the epoch to the seed",
-    "split-shares-nothing": "random_split of PyTorch 2.13 keeps no order",
-    "device-of-the-text": "the samplers of PyTorch 2.13 draw on its default device",
-    "rejects-negative": "PyTorch 2.13 accepts it",
-    "rejects-empty-split": "random_split of PyTorch 2.13 only warns",
-    "rejects-short-text": "PyTorch 2.13 raises a RuntimeError",
+    "every-epoch-is-new": (
+        "DistributedSampler of PyTorch 2.13 adds the epoch to the seed",
+        "assert True == (1 == 0)",
+    ),
+    "split-shares-nothing": (
+        "random_split of PyTorch 2.13 keeps no order",
+        "Tensor-likes are not equal",
+    ),
+    "device-of-the-text": (
+        "the samplers of PyTorch 2.13 draw on its default device",
+        "a tensor was made on torch's default device",
+    ),
+    "rejects-negative": (
+        "PyTorch 2.13 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-empty-split": (
+        "random_split of PyTorch 2.13 only warns",
+        "failed with UserWarning",
+    ),
+    "rejects-short-text": (
+        "PyTorch 2.13 raises a RuntimeError",
+        "failed with RuntimeError",
+    ),
 }
 
 

@@ -4,9 +4,18 @@ import torch
 from torch import nn
 
 DEVIATIONS = {
-    "rejects-hyperparameters": "the messages of PyTorch 2.13 say learning rate, not lr",
-    "clip-rejects-max-norm": "PyTorch 2.13 accepts it, and turns the gradients around",
-    "clip-rejects-missing-gradients": "PyTorch 2.13 returns a norm of 0",
+    "rejects-hyperparameters": (
+        "the messages of PyTorch 2.13 say learning rate, not lr",
+        "the message does not mention",
+    ),
+    "clip-rejects-max-norm": (
+        "PyTorch 2.13 accepts it, and turns the gradients around",
+        "accepted what must be refused",
+    ),
+    "clip-rejects-missing-gradients": (
+        "PyTorch 2.13 returns a norm of 0",
+        "accepted what must be refused",
+    ),
 }
 
 AdamW = torch.optim.AdamW

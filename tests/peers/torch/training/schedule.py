@@ -6,11 +6,26 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 DEVIATIONS = {
-    "never-rises-again": "CosineAnnealingLR of PyTorch 2.13 climbs again after eta_min",
-    "ends-at-the-floor": "CosineAnnealingLR of PyTorch 2.13 climbs again after eta_min",
-    "rejects-steps-before-the-first": "PyTorch 2.13 counts steps itself and is never asked for one",
-    "rejects-runs-without-descent": "PyTorch 2.13 divides by zero",
-    "rejects-floors-above-the-peak": "PyTorch 2.13 accepts it, and climbs",
+    "never-rises-again": (
+        "CosineAnnealingLR of PyTorch 2.13 climbs again after eta_min",
+        "assert False",
+    ),
+    "ends-at-the-floor": (
+        "CosineAnnealingLR of PyTorch 2.13 climbs again after eta_min",
+        "assert False",
+    ),
+    "rejects-steps-before-the-first": (
+        "PyTorch 2.13 counts steps itself and is never asked for one",
+        "failed with IndexError",
+    ),
+    "rejects-runs-without-descent": (
+        "PyTorch 2.13 divides by zero",
+        "failed with ZeroDivisionError",
+    ),
+    "rejects-floors-above-the-peak": (
+        "PyTorch 2.13 accepts it, and climbs",
+        "accepted what must be refused",
+    ),
 }
 
 

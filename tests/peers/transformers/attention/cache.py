@@ -3,10 +3,22 @@
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 DEVIATIONS = {
-    "forgets-what-nobody-reads": "a window of 1 in transformers 5.23 keeps everything",
-    "seldom-copies": "transformers 5.23 copies the whole cache for each token",
-    "rejects-other-texts": "transformers 5.23 raises a RuntimeError",
-    "rejects-empty-window": "transformers 5.23 accepts it",
+    "forgets-what-nobody-reads": (
+        "a window of 1 in transformers 5.23 keeps everything",
+        "assert ",
+    ),
+    "seldom-copies": (
+        "transformers 5.23 copies the whole cache for each token",
+        "assert 3 <= (1 + 1.584962500721156)",
+    ),
+    "rejects-other-texts": (
+        "transformers 5.23 raises a RuntimeError",
+        "failed with RuntimeError",
+    ),
+    "rejects-empty-window": (
+        "transformers 5.23 accepts it",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -4,7 +4,10 @@ import torch
 from transformers import TextStreamer
 
 DEVIATIONS = {
-    "characters-come-whole-and-at-once": "transformers 5.23 holds a word back until its space",
+    "characters-come-whole-and-at-once": (
+        "transformers 5.23 holds a word back until its space",
+        "assert ' ' == ' c'",
+    ),
 }
 
 

@@ -9,7 +9,10 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from peers.transformers.gpt.feed_forward import remove_biases
 
 DEVIATIONS = {
-    "rejects-shape": "the message of transformers 5.23 says num_heads",
+    "rejects-shape": (
+        "the message of transformers 5.23 says num_heads",
+        "accepted what must be refused",
+    ),
 }
 
 KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "gelu"}

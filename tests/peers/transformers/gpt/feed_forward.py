@@ -7,8 +7,14 @@ from transformers.activations import GELUActivation, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 DEVIATIONS = {
-    "rejects-widths": "transformers 5.23 accepts it",
-    "rejects-dropout": "transformers 5.23 accepts it",
+    "rejects-widths": (
+        "transformers 5.23 accepts it",
+        "accepted what must be refused",
+    ),
+    "rejects-dropout": (
+        "transformers 5.23 accepts it",
+        "accepted what must be refused",
+    ),
 }
 
 gelu = GELUActivation(use_gelu_python=True)

@@ -5,7 +5,10 @@ from transformers.activations import SiLUActivation
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 DEVIATIONS = {
-    "rejects-widths": "transformers 5.23 accepts it, and PyTorch warns",
+    "rejects-widths": (
+        "transformers 5.23 accepts it, and PyTorch warns",
+        "failed with UserWarning",
+    ),
 }
 
 silu = SiLUActivation()

@@ -4,11 +4,26 @@ import torch
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
 DEVIATIONS = {
-    "slopes-are-geometric": "transformers 5.23 computes slopes in float32",
-    "linear-in-distance": "transformers 5.23 counts from the first key: the same weights",
-    "depends-on-distance": "transformers 5.23 counts from the first key: the same weights",
-    "rejects-no-heads": "transformers 5.23 takes the logarithm of 0",
-    "rejects-more-queries-than-keys": "transformers 5.23 never hears of queries",
+    "slopes-are-geometric": (
+        "transformers 5.23 computes slopes in float32",
+        "Tensor-likes are not close",
+    ),
+    "linear-in-distance": (
+        "transformers 5.23 counts from the first key: the same weights",
+        "Scalars are not close",
+    ),
+    "depends-on-distance": (
+        "transformers 5.23 counts from the first key: the same weights",
+        "Tensor-likes are not equal",
+    ),
+    "rejects-no-heads": (
+        "transformers 5.23 takes the logarithm of 0",
+        "the message does not mention",
+    ),
+    "rejects-more-queries-than-keys": (
+        "transformers 5.23 never hears of queries",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -3,9 +3,18 @@
 from peers.x_transformers.attention.grouped_query import GroupedQueryAttention
 
 DEVIATIONS = {
-    "rejects-heads-that-do-not-divide": "x-transformers 2.31.10 is given the width of a head",
-    "rejects-sizes": "x-transformers 2.31.10 accepts a width of 0",
-    "rejects-dropout": "x-transformers 2.31.10 accepts a share of 1",
+    "rejects-heads-that-do-not-divide": (
+        "x-transformers 2.31.10 is given the width of a head",
+        "failed with ZeroDivisionError",
+    ),
+    "rejects-sizes": (
+        "x-transformers 2.31.10 accepts a width of 0",
+        "failed with UserWarning",
+    ),
+    "rejects-dropout": (
+        "x-transformers 2.31.10 accepts a share of 1",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -9,14 +9,38 @@ from peers.fitting import to_halves, to_pairs
 from peers.x_transformers._quiet import library
 
 DEVIATIONS = {
-    "equals-the-formula": "x-transformers 2.31.10 rounds frequencies to float32",
-    "equals-gpt-j": "x-transformers 2.31.10 rounds frequencies to float32",
-    "shows-the-sinusoids": "x-transformers 2.31.10 rounds frequencies to float32",
-    "earlier-calls-leave-no-trace": "x-transformers 2.31.10 rounds frequencies to float32",
-    "rejects-odd-widths": "x-transformers 2.31.10 raises other errors",
-    "rejects-negative-positions": "x-transformers 2.31.10 accepts them",
-    "rejects-theta": "x-transformers 2.31.10 accepts any",
-    "rejects-other-types": "x-transformers 2.31.10 accepts whole numbers",
+    "equals-the-formula": (
+        "x-transformers 2.31.10 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "equals-gpt-j": (
+        "x-transformers 2.31.10 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "shows-the-sinusoids": (
+        "x-transformers 2.31.10 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "earlier-calls-leave-no-trace": (
+        "x-transformers 2.31.10 rounds frequencies to float32",
+        "Tensor-likes are not close",
+    ),
+    "rejects-odd-widths": (
+        "x-transformers 2.31.10 raises other errors",
+        "failed with RuntimeError",
+    ),
+    "rejects-negative-positions": (
+        "x-transformers 2.31.10 accepts them",
+        "accepted what must be refused",
+    ),
+    "rejects-theta": (
+        "x-transformers 2.31.10 accepts any",
+        "accepted what must be refused",
+    ),
+    "rejects-other-types": (
+        "x-transformers 2.31.10 accepts whole numbers",
+        "accepted what must be refused",
+    ),
 }
 
 
