@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gptspec.gpt.model import GPT
 from gptspec.tokenization.bpe import BPE
-from gptspec.training.loss import bits_per_byte, perplexity, surprise
+from gptspec.training.loss import bits_per_byte, perplexity, token_nll
 
 BOUNDARY = b"\0"  # ends each document for those who read bytes, as a token does for the model
 
@@ -72,7 +72,7 @@ def surprises(
     costs = []
     for first in range(0, len(starts), batch_size):
         places = starts[first : first + batch_size, None] + column
-        cost = surprise(model.read(ids[places]), ids[places + 1])
+        cost = token_nll(model.read(ids[places]), ids[places + 1])
         costs.append(cost[column >= length - fresh[first : first + batch_size, None]])
     return torch.cat(costs).to(home)
 
@@ -260,7 +260,7 @@ def answer_nats(model: GPT, question: Sequence[int], answer: Sequence[int]) -> f
         )
     ids = torch.tensor([*question, *answer], device=next(model.parameters()).device)
     logits = model.read(ids[:-1][-context_length:])[-len(answer) :]
-    return surprise(logits, ids[-len(answer) :]).sum().item()
+    return token_nll(logits, ids[-len(answer) :]).sum().item()
 
 
 def choose(

@@ -1,4 +1,4 @@
-"""Loss: how surprised the model was by what came next."""
+"""Loss: the negative log-likelihood of what came next."""
 
 import math
 import sys
@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def surprise(
+def token_nll(
     logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    """Return what each target costs: minus the logarithm of its probability, in nats.
+    """Return the negative log-likelihood of each target: -ln of its probability, in nats.
 
     Half-precision logits are lifted to float32 first: a sum over a vocabulary needs the digits.
 
     Examples:
         Two choices, equally likely, cost the logarithm of 2 either way.
 
-        >>> surprise(torch.zeros(2, 2), torch.tensor([0, 1]))
+        >>> token_nll(torch.zeros(2, 2), torch.tensor([0, 1]))
         tensor([0.6931, 0.6931])
 
     Source:
@@ -33,7 +33,7 @@ def surprise(
 def cross_entropy(
     logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"], *, ignore: int = -100
 ) -> Float[Tensor, ""]:
-    """Return the mean surprise over the targets that count, in nats per token.
+    """Return the mean negative log-likelihood of the targets that count, in nats per token.
 
     Args:
         logits: One score for each token of the vocabulary, at every position.
@@ -48,7 +48,7 @@ def cross_entropy(
         tensor(1.3863)
     """
     counted = _counted(targets, logits.shape[-1], ignore)
-    return surprise(logits, targets.where(counted, 0))[counted].mean()
+    return token_nll(logits, targets.where(counted, 0))[counted].mean()
 
 
 def chunked_cross_entropy(
@@ -82,7 +82,7 @@ def chunked_cross_entropy(
     ids = targets.flatten().where(counted, 0)
 
     def cost(part: slice) -> Tensor:
-        return surprise(vectors[part] @ head.mT, ids[part])[counted[part]].sum()
+        return token_nll(vectors[part] @ head.mT, ids[part])[counted[part]].sum()
 
     # A part's logits are thrown away, and made again when the gradient needs them.
     forget = partial(checkpoint, cost, use_reentrant=False, preserve_rng_state=False)
@@ -108,7 +108,7 @@ def _counted(targets: Int[Tensor, "*batch"], vocab: int, ignore: int) -> Bool[Te
 def perplexity(nats: float) -> float:
     """Return between how many equally likely tokens the model hesitates, on average.
 
-    A loss too large for a float's exponential gives infinity.
+    A loss too large for a float's exponential gives infinity; a loss of NaN gives NaN.
 
     Examples:
         >>> perplexity(0.0)
@@ -119,7 +119,7 @@ def perplexity(nats: float) -> float:
     Source:
         Jelinek et al. 1977: perplexity as a measure of difficulty.
     """
-    return math.exp(nats) if nats < math.log(sys.float_info.max) else math.inf
+    return math.inf if nats > math.log(sys.float_info.max) else math.exp(nats)
 
 
 def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
