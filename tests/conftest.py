@@ -2,7 +2,9 @@
 
 import gc
 import tomllib
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -72,6 +74,12 @@ def pytest_configure(config: pytest.Config) -> None:
         RANDOM[name] = TorchRandom(name)  # Hypothesis keeps weak references only
         register_random(RANDOM[name])
     gc.freeze()  # nothing that torch made on import needs to be looked at again
+
+
+def pytest_litspec_alike(module: ModuleType) -> AbstractContextManager[None]:
+    from weights import decided_by_name
+
+    return decided_by_name(module)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ from pymdownx.blocks.block import Block, type_string
 from litspec import report as reports
 from litspec.exercise import to_write
 from litspec.outcomes import Kind, Outcome
-from litspec.pages import Concept, Project
+from litspec.pages import Concept, Law, LawKind, Project
 from litspec.report import Report, Result
 
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")  # relative to its own page
@@ -66,14 +66,29 @@ class Bound(Block):  # type: ignore[misc]
 
 
 class LawBlock(Bound):
-    """A law: its statement, who passed it, and its property folded."""
+    """A law: its kind, its statement, who passed it, and its property folded."""
 
     NAME = "law"
+    OPTIONS = {"kind": ["", type_string]}  # noqa: RUF012 — the base class wants a dict
+
+    def on_create(self, parent: Element) -> Element:
+        """Say beside the address what a law is about, where that is not mathematics."""
+        section = super().on_create(parent)
+        law = self.law
+        if law and law.kind is not LawKind.MATHEMATICS:
+            SubElement(section[0], "span", {"class": "kind"}).text = law.kind
+        return section
+
+    @property
+    def law(self) -> Law | None:
+        """The law of this address."""
+        laws = self.concept.page.laws if self.concept else ()
+        return next((one for one in laws if one.id == self.argument), None)
 
     def on_end(self, block: Element) -> None:
         """Add what the suite saw and the property's source."""
         concept = self.concept
-        law = concept and next((one for one in concept.page.laws if one.id == self.argument), None)
+        law = self.law
         if not concept or not law:
             log.warning("law %s belongs to no concept", self.argument)
             return

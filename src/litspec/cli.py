@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def to_json(project: Project) -> str:
                 }.items()
             },
             "laws": [
-                {"id": law.id, "statement": law.statement, "line": law.line}
+                {"id": law.id, "kind": law.kind, "statement": law.statement, "line": law.line}
                 for law in concept.page.laws
             ],
             "mistakes": [
@@ -220,6 +221,9 @@ def main() -> None:
     except ValueError as error:
         print(f"litspec: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,40 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import reject
 from hypothesis.errors import UnsatisfiedAssumption
 
 from litspec.outcomes import difference
 
-ENOUGH = 15  # examples of a law, to tell how it falls
+ENOUGH = 20  # examples of a law, to tell how it falls
 FAILING = re.compile(
     r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
     re.DOTALL | re.MULTILINE,
 )
 DRAWN = re.compile(r"^Draw \d+(?: \((?P<label>.*?)\))?: (?P<value>.*)", re.DOTALL)
 STAND_IN = "data(...)"  # how Hypothesis shows an argument that draws later
+
+
+# Words by which a failed comparison, or `rejects`, says what kind of failure it is.
+KNOWN = ("attribute 'shape'", "attribute 'dtype'", "accepted", "does not mention", "failed with")
+
+
+class Fall(NamedTuple):
+    """How one example fell.
+
+    Args:
+        place: The line of the law file at which it fell.
+        how: In which way: two numbers differ, two shapes, something was accepted, an error's name.
+        size: How far apart the numbers were.
+        detail: A mark of the whole message, where it tells of no difference between numbers.
+    """
+
+    place: int
+    how: str
+    size: float | None = None
+    detail: str = ""
 
 
 @dataclass
@@ -34,54 +54,81 @@ class Watch:
             judged by what it offers.
 
     Attributes:
-        letters: One for each example: `.` held, `?` is not offered, others as `fell` says.
+        falls: One for each example, None where it held.
         largest: The largest difference between numbers that an example showed.
     """
 
     go_on: bool = False
     pass_over: bool = False
-    letters: list[str] = field(default_factory=list)
+    falls: list[Fall | None] = field(default_factory=list)
     largest: float | None = None
+
+    @contextmanager
+    def over(self, item: Any) -> Iterator[None]:
+        """Watch the examples of a pytest item while it runs, or the item where it draws none."""
+        handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+        inner: Any = handle and handle.inner_test
+        if handle:
+            handle.inner_test = self.around(inner)
+        try:
+            yield
+        except (Exception, TimeLimitError) as error:
+            if not handle or isinstance(error, TimeLimitError):
+                self.note(error, str(item.path))
+            raise
+        finally:
+            if handle:
+                handle.inner_test = inner
 
     def around(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         """Return a property that notes how each example of `inner` went."""
 
         @functools.wraps(inner)
         def property(*args: Any, **kwargs: Any) -> None:
-            if self.go_on and len(self.letters) >= ENOUGH:
+            if self.go_on and len(self.falls) >= ENOUGH:
                 return
             try:
                 inner(*args, **kwargs)
-                self.letters.append(".")
+                self.falls.append(None)
             except UnsatisfiedAssumption:
                 raise
             except Exception as error:
                 if self.pass_over and type(error) is NotImplementedError:
                     reject()
-                self.note(error)
+                self.note(error, inner.__code__.co_filename)
                 if not self.go_on:
                     raise
 
         return property
 
-    def note(self, error: BaseException) -> None:
+    def note(self, error: BaseException, file: str) -> None:
         """Write down that an example fell, and how far apart its numbers were."""
-        self.letters.append("?" if isinstance(error, NotImplementedError) else fell(error))
+        self.falls.append(fall(error, file))
         if (seen := difference(error)) is not None:
             self.largest = seen if self.largest is None else max(self.largest, seen)
 
 
-def fell(error: BaseException) -> str:
-    """Return a letter for how an example fell: small for an assertion, capital for another error.
+def fall(error: BaseException, file: str) -> Fall:
+    """Return how an example fell.
 
-    Code that goes wrong in the same way gives the same letter: it stands for the message, its
-    numbers rounded, since the same formula written otherwise may differ in the last digits.
+    Args:
+        error: What it fell to.
+        file: The law file, in which the place is looked for.
     """
+    place, trace = 0, error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename == file:
+            place = trace.tb_lineno
+        trace = trace.tb_next
     # pytest's explanations name files and addresses: `<function double at 0x7f…>`.
     text = re.sub(r"<[^>]*>|\n +\+ .*", "", str(error))
-    text = re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.3g}", text)
-    letter = chr(ord("a") + zlib.crc32(f"{type(error).__name__} {text}".encode()) % 26)
-    return letter if isinstance(error, AssertionError) else letter.upper()
+    if not isinstance(error, AssertionError):
+        return Fall(place, type(error).__name__)
+    size = difference(error)
+    how = next((words for words in KNOWN if words in text), "assert")
+    if size is not None:
+        return Fall(place, "differs", size)
+    return Fall(place, how, None, f"{zlib.crc32(text.encode()):x}")
 
 
 class TimeLimitError(BaseException):

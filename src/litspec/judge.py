@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from litspec import report as reports
+from litspec.diagnosis import closest
 from litspec.outcomes import Kind, Outcome
-from litspec.pages import Concept, Mistake, Project
+from litspec.pages import Concept, LawKind, Mistake, Project
 from litspec.report import Result
 
-# For each law, how each example went: "." held, a letter says in which way it fell.
-Signature = dict[str, str]
-GOOD_MATCH = 0.6
 SECONDS = 20.0  # time limit of a law
 SHOWN = 3  # broken laws told at length
 WORDS = {
@@ -42,14 +39,28 @@ class Verdict:
     likely: tuple[tuple[Mistake, float], ...] = ()
 
     @property
+    def in_order(self) -> list[Result]:
+        """All results: of mathematics first, then of conventions, measurements and robustness."""
+        kinds = {law.name: list(LawKind).index(law.kind) for law in self.concept.page.laws}
+        return sorted(self.results, key=lambda result: kinds[result["law"]])
+
+    @property
     def broken(self) -> list[Result]:
-        """The laws that fell, first those that never came to their question."""
-        return [
-            result
-            for outcome in (Outcome.CRASHED, Outcome.FAILED)
-            for result in self.results
-            if result["outcome"] == outcome
-        ]
+        """The laws that fell, mathematics first."""
+        fell = (Outcome.FAILED, Outcome.CRASHED)
+        return [result for result in self.in_order if result["outcome"] in fell]
+
+    @property
+    def tally(self) -> dict[LawKind, tuple[int, int]]:
+        """How many laws of each kind held, and how many there are."""
+        outcomes = {result["law"]: result["outcome"] for result in self.results}
+        found = {}
+        for kind in LawKind:
+            own = [law.name for law in self.concept.page.laws if law.kind is kind]
+            if own:
+                passed = sum(outcomes[law] == Outcome.PASSED for law in own)
+                found[kind] = (passed, len(own))
+        return found
 
     @property
     def passed(self) -> int:
@@ -100,103 +111,23 @@ def judge(
     """
     concepts = [project.concepts[path] for path in targets]
     pairs = [f"--yours={path}={target}" for path, target in targets.items()]
-    seen = run(project, concepts, *pairs, *options, f"--law-seconds={seconds}")
+    seen = run(
+        project, concepts, *pairs, *["--explain"] * explain, *options, f"--law-seconds={seconds}"
+    )
     verdicts = []
     for concept in concepts:
-        by_law = {result["law"]: result for result in seen.get(concept.path, [])}
+        by_law = {
+            result["law"]: result
+            for result in seen.get(concept.path, ())
+            if result["implementation"] == "yours"
+        }
         unseen = Result(kind=Kind.YOURS, implementation="yours", outcome=Outcome.NOT_RUN)
         results = tuple(
             by_law.get(law.name, {**unseen, "law": law.name}) for law in concept.page.laws
         )
-        verdict = Verdict(concept, results)
-        if explain and verdict.broken:
-            yours = f"--yours={concept.path}={targets[concept.path]}"
-            mine = run(project, [concept], "--signatures", yours, f"--law-seconds={seconds}")
-            signature = by_implementation(mine.get(concept.path, [])).get("yours", {})
-            verdict = Verdict(concept, results, tuple(closest(project, concept, signature)))
-        verdicts.append(verdict)
+        likely = closest(concept, seen.get(concept.path, ())) if explain else ()
+        verdicts.append(Verdict(concept, results, tuple(likely)))
     return verdicts
-
-
-def by_implementation(results: Iterable[Result]) -> dict[str, Signature]:
-    """Return the signature of each implementation that a run judged."""
-    found: dict[str, Signature] = {}
-    for result in results:
-        if "letters" in result:
-            found.setdefault(result["implementation"], {})[result["law"]] = result["letters"]
-    return found
-
-
-def closest(
-    project: Project, concept: Concept, signature: Signature
-) -> list[tuple[Mistake, float]]:
-    """Return the mistakes that explain a signature, the one that explains most first.
-
-    Code may have several faults: what the first mistake leaves unexplained is compared again.
-    """
-    known = signatures(project, concept)
-    left = {law: seen for law, seen in signature.items() if "?" not in seen}
-    named: list[tuple[Mistake, float]] = []
-    while any(seen.strip(".") for seen in left.values()):
-        scores = {
-            mistake: likeness(left, {law: theirs[law] for law in left if law in theirs})
-            for mistake in concept.page.mistakes
-            if (theirs := known.get(f"mistake:{mistake.name}"))
-        }
-        best = max(scores, key=lambda mistake: scores[mistake], default=None)
-        if best is None or scores[best] < GOOD_MATCH:
-            break
-        named.append((best, scores[best]))
-        theirs = known[f"mistake:{best.name}"]
-        left = {law: seen for law, seen in left.items() if not theirs.get(law, "").strip(".")}
-    return named
-
-
-def likeness(one: Signature, other: Signature) -> float:
-    """Return how much two signatures agree: of the examples either fell on, the share both did.
-
-    An example on which both fell, but in different ways, counts half. Each law weighs the same,
-    so that one with many examples does not drown the others.
-
-    Examples:
-        >>> likeness({"a": "..f", "b": "..."}, {"a": "..f", "b": "..."})
-        1.0
-        >>> likeness({"a": "..f", "b": "..."}, {"a": "..g", "b": "fff"})
-        0.25
-    """
-    shares = []
-    for law in one.keys() | other.keys():
-        mine, theirs = one.get(law, ""), other.get(law, "")
-        width = max(len(mine), len(theirs))
-        pairs = list(zip(mine.ljust(width, "."), theirs.ljust(width, "."), strict=True))
-        either = [pair for pair in pairs if pair != (".", ".")]
-        if either:
-            agreed = sum(1 if a == b else 0.5 * ("." not in (a, b)) for a, b in either)
-            shares.append(agreed / len(either))
-    return sum(shares) / len(shares) if shares else 0.0
-
-
-def signatures(project: Project, concept: Concept) -> dict[str, Signature]:
-    """Return the signature of each mistake of a concept, kept until one of its files changes."""
-    file = project.root / "build" / "signatures" / f"{concept.name}.json"
-    marks = {
-        kind: mark
-        for kind, mark in reports.fingerprints(project, concept).items()
-        if not kind.startswith("adapter:")
-    }
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["fingerprints"] == marks:
-            known: dict[str, Signature] = kept["signatures"]
-            return known
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    seen = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}")
-    found = by_implementation(seen.get(concept.path, []))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({"fingerprints": marks, "signatures": found}, indent=1)
-    file.write_text(content + "\n", encoding="utf-8")
-    return found
 
 
 def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
@@ -229,6 +160,14 @@ def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
     return {path: str(place) if place.exists() else target}
 
 
+TITLES = {
+    LawKind.MATHEMATICS: "mathematics",
+    LawKind.CONVENTION: "conventions",
+    LawKind.MEASUREMENT: "measurements",
+    LawKind.ROBUSTNESS: "bad input and devices",
+}
+
+
 def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     """Yield a verdict in lines: what holds, what is to do, what broke and what that resembles."""
     concept = verdict.concept
@@ -237,7 +176,10 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     if problem := next((one["load"] for one in verdict.results if "load" in one), None):
         yield f"  {problem}"
         return
-    for result in verdict.results:
+    yield "  " + ", ".join(
+        f"{TITLES[kind]} {passed} of {count}" for kind, (passed, count) in verdict.tally.items()
+    )
+    for result in verdict.in_order:
         outcome = Outcome(result["outcome"])
         missing = result.get("error", "") if outcome is Outcome.NOT_OFFERED else ""
         yield f"  {WORDS.get(outcome, outcome):7} {result['law']:32} {missing}".rstrip()
@@ -246,10 +188,10 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     yield ""
     names = ", ".join(result["law"] for result in verdict.broken)
     yield f"Your code breaks {names}" + (" and keeps the rest." if verdict.passed else ".")
-    if verdict.broken[0]["outcome"] == Outcome.CRASHED:
+    if any(result["outcome"] == Outcome.CRASHED for result in verdict.broken):
         yield (
             "CRASHED laws never came to their question: your code has other names, arguments or "
-            "axes than the page. Mend these first."
+            "axes than the page. Look at these first."
         )
     for also, (mistake, score) in zip(("So", "And so"), verdict.likely, strict=False):
         page = concept.page.file.relative_to(project.root)
@@ -267,4 +209,4 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
             yield from (f"  {title if at == 0 else '':4} {line}" for at, line in enumerate(lines))
         yield f"  see  {concept.page.file.relative_to(project.root)}:{law.line}"
     if len(verdict.broken) > SHOWN:
-        yield f"\nMend these first; {len(verdict.broken) - SHOWN} more broken laws come after."
+        yield f"\nThese come first; {len(verdict.broken) - SHOWN} more broken laws come after."

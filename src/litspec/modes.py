@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from litspec import implementations, report
-from litspec.examples import Watch
 from litspec.implementations import Implementation
 from litspec.pages import Concept, Law, Project
 
@@ -20,19 +19,16 @@ class Mode:
         record: Where results are joined to those of other runs; None to write none.
         whole: Whether it judges the book itself, so that its binding is checked and the tests
             that are no laws run too.
-        go_on: Whether to try further examples where one fell, to see how code falls.
+        explain: Whether to see how foreign code falls, example by example, and how those mistakes
+            do that it may have made.
         pass_over: Whether examples that an implementation does not offer are passed over.
     """
 
     judged: Callable[[Concept, Law], Iterator[Implementation]]
     record: Path | None
     whole: bool = False
-    go_on: bool = False
+    explain: bool = False
     pass_over: bool = False
-
-    def watch(self) -> Watch:
-        """Return what notes the examples of a trial."""
-        return Watch(go_on=self.go_on, pass_over=self.pass_over)
 
 
 def book(project: Project) -> Mode:
@@ -59,32 +55,31 @@ def peers(project: Project) -> Mode:
     return Mode(judged, report.peers_path(project), pass_over=True)
 
 
-def mistakes() -> Mode:
-    """Put every law to every mistake, to learn how each falls."""
-    return Mode(lambda concept, _: implementations.mistakes(concept), None, go_on=True)
-
-
-def yours(pairs: Iterable[str], *, seconds: float, go_on: bool) -> Mode:
+def yours(pairs: Iterable[str], *, seconds: float, explain: bool) -> Mode:
     """Judge a reader's own code.
 
     Args:
         pairs: `CONCEPT=FILE`, or an importable module in place of the file.
         seconds: Time limit for loading it.
-        go_on: As in `Mode`.
+        explain: As in `Mode`: then every mistake stands by.
     """
     targets: defaultdict[str, list[str]] = defaultdict(list)
     for pair in pairs:
         path, _, target = pair.partition("=")
         targets[path].append(target)
-    loaded: dict[tuple[str, str], Implementation] = {}
+    loaded: dict[str, list[Implementation]] = {}
 
-    def judged(concept: Concept, _: Law) -> Iterator[Implementation]:
+    def load(concept: Concept) -> Iterator[Implementation]:
         several = len(targets[concept.path]) > 1
         for target in targets[concept.path]:
-            if (concept.path, target) not in loaded:
-                name = f"yours:{Path(target).stem}" if several else "yours"
-                one = implementations.yours(target, f"{name}.{concept.name}", seconds)
-                loaded[concept.path, target] = one
-            yield loaded[concept.path, target]
+            name = f"yours:{Path(target).stem}" if several else "yours"
+            yield implementations.yours(target, f"{name}.{concept.name}", seconds)
+        if explain and targets[concept.path]:
+            yield from implementations.mistakes(concept)
 
-    return Mode(judged, None, go_on=go_on)
+    def judged(concept: Concept, _: Law) -> Iterator[Implementation]:
+        if concept.path not in loaded:
+            loaded[concept.path] = list(load(concept))
+        return iter(loaded[concept.path])
+
+    return Mode(judged, None, explain=explain)

@@ -10,12 +10,14 @@ import textwrap
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 BLOCK = re.compile(r"(?P<indent>[ ]*)/// (?P<kind>law|mistake)\b(?:[ ]*\|[ ]*(?P<id>\S*))?[ ]*$")
 FENCE = re.compile(r"[ ]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
 CAUGHT_BY = re.compile(r"[ ]+caught-by:(?P<laws>.*)$")
+KIND = re.compile(r"[ ]+kind:[ ]*(?P<kind>\S*)[ ]*$")
 DIFF = re.compile(r"^```diff\n(?P<diff>.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCK_START = re.compile(r"^ */// (law|mistake)\b", re.MULTILINE)
 TODO = re.compile(r"\bTODO\b.*")
@@ -30,6 +32,15 @@ class Finding:
     message: str
 
 
+class LawKind(StrEnum):
+    """What a law is about, which decides how much its breaking says."""
+
+    MATHEMATICS = "mathematics"  # true of every sound implementation
+    CONVENTION = "convention"  # a choice that others make otherwise
+    MEASUREMENT = "measurement"  # of one corpus, or up to chance
+    ROBUSTNESS = "robustness"  # bad input, devices, types, counts
+
+
 @dataclass(frozen=True)
 class Law:
     """A sentence that must hold for every input."""
@@ -37,6 +48,7 @@ class Law:
     id: str
     statement: str
     line: int
+    kind: LawKind = LawKind.MATHEMATICS
 
     @property
     def name(self) -> str:
@@ -243,7 +255,9 @@ def read_page(file: Path) -> Page:
                 wrong = f"is not closed by {match['indent']}///" if not closed else "has no id"
                 findings.append(Finding(file, number, f"this {match['kind']} {wrong}"))
             elif match["kind"] == "law":
-                laws.append(Law(match["id"], " ".join("\n".join(body).split()), number))
+                law, wrong = _law(match["id"], body, number)
+                laws.append(law)
+                findings += [Finding(file, number, wrong)] if wrong else []
             else:
                 mistakes.append(_mistake(match["id"], body, number))
     return Page(file, title, summary, tuple(laws), tuple(mistakes), tuple(findings))
@@ -256,6 +270,17 @@ def _body(numbered: Iterator[tuple[int, str]], indent: str) -> tuple[list[str], 
             return body, True
         body.append(line.removeprefix(indent))
     return body, False
+
+
+def _law(id: str, body: list[str], line: int) -> tuple[Law, str]:
+    """Return a law, and what is wrong with its kind, if anything."""
+    said = [match["kind"] for text in body if (match := KIND.match(text))]
+    statement = " ".join("\n".join(text for text in body if not KIND.match(text)).split())
+    refuses = id.partition(".")[2].startswith("rejects-")
+    kind = said[0] if said else LawKind.ROBUSTNESS if refuses else LawKind.MATHEMATICS
+    if kind not in set(LawKind):
+        return Law(id, statement, line), f"law {id} has kind {kind!r}: {', '.join(LawKind)}"
+    return Law(id, statement, line, LawKind(kind)), ""
 
 
 def _mistake(id: str, body: list[str], line: int) -> Mistake:

@@ -9,7 +9,9 @@ import doctest
 import functools
 import json
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -19,6 +21,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from litspec import modes
 from litspec import report as reports
 from litspec.check import check_concept
+from litspec.diagnosis import suspects
 from litspec.examples import TimeLimitError, Watch, counterexample, time_limit
 from litspec.implementations import Implementation
 from litspec.modes import Mode
@@ -41,9 +44,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--yours", metavar="CONCEPT=FILE", action="append", help="judge this code instead"
     )
     group.addoption(
-        "--signatures", action="store_true", help="note which examples each mistake falls on"
+        "--explain", action="store_true", help="with --yours: see which mistakes fall alike"
     )
     group.addoption("--law-seconds", type=float, default=0, help="time limit of each law")
+
+
+class Hooks:
+    """What a project may add."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_litspec_alike(self, module: ModuleType) -> AbstractContextManager[None] | None:
+        """Return a context in which an implementation draws at random as all others do.
+
+        Implementations are compared by the numbers that they compute. What they make of a seed
+        depends on the order in which they draw, which is no difference to tell of.
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare what a project may add."""
+    pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,9 +79,7 @@ def mode(config: pytest.Config, project: Project) -> Mode:
     """Return the mode that the options ask for."""
     options = config.option
     if options.yours:
-        return modes.yours(options.yours, seconds=options.law_seconds, go_on=options.signatures)
-    if options.signatures:
-        return modes.mistakes()
+        return modes.yours(options.yours, seconds=options.law_seconds, explain=options.explain)
     if options.peers:
         return modes.peers(project)
     return modes.reference() if options.reference else modes.book(project)
@@ -101,7 +119,7 @@ class Laws:
     def parameter(self, one: Implementation) -> Any:
         """Return an implementation as pytest wants it; what must fail is a strict xfail."""
         marks: tuple[pytest.MarkDecorator, ...] = ()
-        if one.expected and not self.mode.go_on:
+        if one.expected and not self.mode.explain:
             # A mistake is caught by an assertion; a peer may deviate by an error of its own.
             kind = AssertionError if one.kind is Kind.MISTAKE else Exception
             marks = (pytest.mark.xfail(strict=True, raises=kind, reason=one.expected.reason),)
@@ -125,12 +143,16 @@ class Laws:
             if law and isinstance(item, pytest.Function):
                 one = self.implementation(concept, item)
                 if one:
-                    expected = None if self.mode.go_on else one.expected
+                    expected = None if self.mode.explain else one.expected
                     item.stash[TRIAL] = Trial(concept.path, law.name, one.kind, one.name, expected)
         if not self.mode.whole:
             apart = [item for item in items if TRIAL not in item.stash]
             config.hook.pytest_deselected(items=apart)
             items[:] = [item for item in items if TRIAL in item.stash]
+        if (
+            self.mode.explain
+        ):  # what mistakes are worth a look is known when foreign code was judged
+            items.sort(key=lambda item: item.stash[TRIAL].kind is Kind.MISTAKE)
 
     def implementation(self, concept: Concept, item: pytest.Function) -> Implementation | None:
         """Return what an item judges; a law without the argument speaks of the reference."""
@@ -147,22 +169,42 @@ class Laws:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Watch the examples that Hypothesis tries, within the time limit."""
-        watch = item.stash[WATCH] = self.mode.watch()
-        handle = getattr(getattr(item, "obj", None), "hypothesis", None)
-        inner: Any = handle and handle.inner_test
-        if handle:
-            handle.inner_test = watch.around(inner)
+        trial = item.stash.get(TRIAL, None)
+        apart = bool(self.mode.explain and trial and trial.kind is Kind.MISTAKE)
+        watch = item.stash[WATCH] = Watch(go_on=apart, pass_over=self.mode.pass_over)
+        alike = self.alike(item) if apart else nullcontext()
         try:
-            with time_limit(self.seconds):
+            with time_limit(self.seconds), watch.over(item), alike:
                 return (yield)
-        except (Exception, TimeLimitError) as error:
-            if not handle or isinstance(error, TimeLimitError):
-                watch.note(error)  # a law without drawn examples is one itself
-            if not self.mode.go_on:
-                raise
-        finally:
-            if handle:
-                handle.inner_test = inner
+        except (Exception, TimeLimitError):
+            if self.mode.explain and not apart:  # once more, through all examples
+                further = item.stash[WATCH] = Watch(go_on=True, pass_over=self.mode.pass_over)
+                stop = time_limit(self.seconds)
+                with (
+                    suppress(Exception, TimeLimitError),
+                    stop,
+                    further.over(item),
+                    self.alike(item),
+                ):
+                    item.runtest()
+            raise
+
+    @staticmethod
+    def alike(item: pytest.Item) -> AbstractContextManager[None]:
+        """Return the context in which implementations are compared."""
+        values = item.callspec.params.values() if isinstance(item, pytest.Function) else ()
+        module = next((one for one in values if isinstance(one, ModuleType)), None)
+        found = item.config.hook.pytest_litspec_alike(module=module) if module else None
+        return found or nullcontext()
+
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Pass by a mistake that cannot be what foreign code broke this law with."""
+        trial = item.stash.get(TRIAL, None)
+        if self.mode.explain and trial and trial.kind is Kind.MISTAKE:
+            concept = self.project.concepts[trial.concept]
+            seen = self.results.get(trial.concept, [])
+            return True if trial not in suspects(concept, seen) else None
+        return None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -174,7 +216,7 @@ class Laws:
         loaded = call.when == "setup" and report.failed
         if trial is None or not (call.when == "call" or loaded):
             return report
-        watch = item.stash.get(WATCH, self.mode.watch())
+        watch = item.stash.get(WATCH, Watch())
         error = call.excinfo.value if call.excinfo else None
         skipped = isinstance(error, pytest.skip.Exception)
         outcome = classify(trial, error, skipped=skipped, largest=watch.largest)
@@ -214,7 +256,7 @@ class Laws:
             kind=trial.kind.value,  # plain text: pytest-xdist sends nothing else
             implementation=trial.name,
             outcome=outcome.value,
-            examples=len(watch.letters) or 1,
+            examples=len(watch.falls) or 1,
         )
         if error is not None:
             name = self.project.concepts[trial.concept].name
@@ -225,8 +267,8 @@ class Laws:
             result["reason"] = trial.expected.reason
             if watch.largest is not None:
                 result["largest"] = watch.largest
-        if self.mode.go_on:
-            result["letters"] = "".join(watch.letters) or "."
+        if self.mode.explain:
+            result["falls"] = [one and list(one) for one in watch.falls]
         return result
 
     def told(self, item: pytest.Item, trial: Trial, result: Result) -> tuple[str, str]:

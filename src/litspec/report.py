@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from litspec.implementations import peer_files
 from litspec.outcomes import Kind, Outcome
@@ -18,7 +18,8 @@ class Result(TypedDict, total=False):
 
     `kind` and `outcome` are values of `Kind` and `Outcome`. `reason` is why a peer deviates,
     `largest` the largest difference between numbers that a failing example showed, and `load`
-    why the implementation could not even be imported. `letters` tell how each example went.
+    why the implementation could not even be imported. `falls` tell how each example fell, as the
+    fields of `Fall`, or null where it held.
     """
 
     law: str
@@ -32,7 +33,7 @@ class Result(TypedDict, total=False):
     reason: str
     largest: float
     load: str
-    letters: str
+    falls: list[list[Any] | None]
 
 
 class Entry(TypedDict):

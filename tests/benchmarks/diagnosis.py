@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from litspec.judge import SECONDS, by_implementation, closest, run, signatures
+from litspec.diagnosis import closest
+from litspec.judge import SECONDS, run
 from litspec.pages import Concept, Project
 
 LEAST = 0.8
@@ -117,18 +118,16 @@ def reword(source: str) -> str:
 
 def trial(project: Project, concept: Concept) -> Iterator[dict[str, object]]:
     """Yield for each mistake of a concept what the diagnosis says of it."""
-    signatures(project, concept)
     with tempfile.TemporaryDirectory() as folder:
         options = []
         for mistake in concept.page.mistakes:
             file = Path(folder) / f"{mistake.name}.py"
             file.write_text(reword(mistake.apply(concept.module.read_text())))
             options.append(f"--yours={concept.path}={file}")
-        seen = run(project, [concept], "--signatures", f"--law-seconds={SECONDS}", *options)
-    found = by_implementation(seen.get(concept.path, []))
+        seen = run(project, [concept], "--explain", f"--law-seconds={SECONDS}", *options)
     for mistake in concept.page.mistakes:
         name = f"yours:{mistake.name}" if len(options) > 1 else "yours"
-        named = closest(project, concept, found.get(name, {}))
+        named = closest(concept, seen.get(concept.path, ()), name)
         yield {
             "mistake": mistake.id,
             "named": named[0][0].id if named else None,

@@ -33,6 +33,7 @@ def test_a_bound_book_has_no_findings(book):
         (PAGE, "law | double.is-even", "law | double.rejects-text", f"{PAGE}:13", "several"),
         (PAGE, "law | double.is-even", "law | twice.is-even", f"{PAGE}:13", "name it double"),
         (PAGE, "/// law | double.is-even", "/// law", f"{PAGE}:13", "has no id"),
+        (PAGE, "The double of", "    kind: magic\nThe double of", f"{PAGE}:13", "kind 'magic'"),
         (PAGE, "A text is written twice.\n///", "A text.", f"{PAGE}:33", "is not closed"),
         (PAGE, "A text is written twice.", "", f"{PAGE}:33", "say how it shows"),
         (PAGE, "The double of a number is even.", "", f"{PAGE}:13", "state it in one sentence"),
