@@ -74,6 +74,13 @@ def diagnosis(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """See how many faults the laws catch that were written without a look at the laws."""
+    install(session, "tests", "site")
+    session.run("python", "tests/benchmarks/faults.py", *session.posargs)
+
+
+@nox.session
 def since_gpt2(session: nox.Session) -> None:
     """Measure each step from GPT-2 to Llama on the same training: about ten minutes."""
     install(session)
