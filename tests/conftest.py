@@ -61,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes many seconds; runs with --slow")
-    if config.getoption("--peers"):
+    if config.getoption("--peers") or config.getoption("--yours"):
         settings.load_profile("peers")
     if (examples := config.getoption("--examples")) is not None:
         settings.register_profile("few", settings.get_profile("laws"), max_examples=examples)

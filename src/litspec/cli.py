@@ -127,7 +127,10 @@ def exercise(paths: tyro.conf.Positional[tuple[str, ...]], into: Path = Path("ex
 
 @app.command
 def judge(
-    what: tyro.conf.Positional[tuple[str, ...]], seconds: float = 20.0, explain: bool = True
+    what: tyro.conf.Positional[tuple[str, ...]],
+    seconds: float = 20.0,
+    explain: bool = True,
+    dtype: str | None = None,
 ) -> int:
     """Judge your own code by the laws: a file, a folder of files, or an importable module.
 
@@ -136,6 +139,7 @@ def judge(
             a concept's needs no concept, and a folder is searched for all of them.
         seconds: Time limit of each law.
         explain: When a law is broken, look for the mistake that the code resembles.
+        dtype: In which numbers, float32 say, where the laws' conftest.py has such an option.
     """
     if not 1 <= len(what) <= 2:
         raise ValueError("say what to judge: litspec judge attention/causal my_file.py")
@@ -144,6 +148,7 @@ def judge(
     verdicts = judging.judge(
         project,
         judging.targets(project, concept[0] if concept else None, target),
+        *([f"--dtype={dtype}"] if dtype else []),
         seconds=seconds,
         explain=explain,
     )

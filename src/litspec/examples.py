@@ -5,6 +5,7 @@ import re
 import signal
 import textwrap
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from typing import Any, NamedTuple
 from hypothesis import reject
 from hypothesis.errors import UnsatisfiedAssumption
 
-from litspec.outcomes import difference
+from litspec.outcomes import NotOfferedError, difference, lacking
 
 ENOUGH = 20  # examples of a law, to tell how it falls
+HOPELESS = 30  # examples that ask in vain, before the first that does not
 FAILING = re.compile(
     r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
     re.DOTALL | re.MULTILINE,
@@ -50,17 +52,20 @@ class Watch:
 
     Args:
         go_on: Whether to go on where an example fell, to see how others fall.
-        pass_over: Whether to pass over examples of a kind that is not implemented: a peer is
-            judged by what it offers.
+        ours: Whether a file is the laws' own: then examples that ask in vain for something are
+            passed over, since foreign code is judged by what it offers. None for code that must
+            offer all.
 
     Attributes:
         falls: One for each example, None where it held.
+        lacks: What examples asked for in vain, and how many did.
         largest: The largest difference between numbers that an example showed.
     """
 
     go_on: bool = False
-    pass_over: bool = False
+    ours: Callable[[str], bool] | None = None
     falls: list[Fall | None] = field(default_factory=list)
+    lacks: Counter[str] = field(default_factory=Counter)
     largest: float | None = None
 
     @contextmanager
@@ -73,6 +78,8 @@ class Watch:
         try:
             yield
         except (Exception, TimeLimitError) as error:
+            if not handle and (name := self.lacking(error)) is not None:
+                raise NotOfferedError(name) from error
             if not handle or isinstance(error, TimeLimitError):
                 self.note(error, str(item.path))
             raise
@@ -93,13 +100,20 @@ class Watch:
             except UnsatisfiedAssumption:
                 raise
             except Exception as error:
-                if self.pass_over and type(error) is NotImplementedError:
+                if (name := self.lacking(error)) is not None:
+                    self.lacks[name] += 1
+                    if not self.falls and self.lacks.total() >= HOPELESS:
+                        raise NotOfferedError(self.lacks.most_common(1)[0][0]) from error
                     reject()
                 self.note(error, inner.__code__.co_filename)
                 if not self.go_on:
                     raise
 
         return property
+
+    def lacking(self, error: BaseException) -> str | None:
+        """Return what the law asked for in vain, where that is a reason to pass over."""
+        return lacking(error, self.ours) if self.ours else None
 
     def note(self, error: BaseException, file: str) -> None:
         """Write down that an example fell, and how far apart its numbers were."""

@@ -1,6 +1,7 @@
 """The modules a law can judge: the reference, mistakes made in it, peers, and a reader's own."""
 
 import ast
+import difflib
 import importlib
 import importlib.util
 import linecache
@@ -14,16 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 from litspec.examples import TimeLimitError, time_limit
-from litspec.outcomes import Expectation, Kind
+from litspec.outcomes import Expectation, Kind, NotOfferedError
 from litspec.pages import Concept, Law, Mistake, Project
 
 
 class LoadError(ValueError):
     """An implementation that cannot be put on trial, and why."""
-
-
-class NotOfferedError(AttributeError, NotImplementedError):
-    """A law asks for a name that this implementation does not have."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,9 @@ def open_module(module: ModuleType) -> ModuleType:
     """Let a missing name say that it is not offered, instead of looking like a crash."""
 
     def missing(name: str) -> object:
-        raise NotOfferedError(f"{module.__name__} has no {name}")
+        near = difflib.get_close_matches(name, vars(module), 1)
+        hint = f" (is it {near[0]}?)" if near else ""
+        raise NotOfferedError(f"{name}{hint}")
 
     vars(module).setdefault("__getattr__", missing)
     return module

@@ -14,6 +14,7 @@ from litspec.pages import Concept, LawKind, Mistake, Project
 from litspec.report import Result
 
 SECONDS = 20.0  # time limit of a law
+SINGLE = 1e-4  # differences below may come from float32's 7 digits
 SHOWN = 3  # broken laws told at length
 WORDS = {
     Outcome.PASSED: "holds",
@@ -160,6 +161,20 @@ def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
     return {path: str(place) if place.exists() else target}
 
 
+def _offered(result: Result) -> str:
+    """Return what the code does not offer of what a law asks for, if anything."""
+    lacks = result.get("lacks", {})
+    names = ", ".join(f"`{name}`" for name in lacks if name)
+    if result["outcome"] == Outcome.NOT_OFFERED:
+        said = result.get("error", "").partition(": ")[2]
+        return f"asks for {names or f'`{said}`'}, which it lacks" if names or said else ""
+    if not lacks:
+        return ""
+    held, passed_over = result["examples"], sum(lacks.values())
+    why = f"the others ask for {names}, which it lacks" if names else "the others it does not offer"
+    return f"on {held} of {held + passed_over} examples; {why}"
+
+
 TITLES = {
     LawKind.MATHEMATICS: "mathematics",
     LawKind.CONVENTION: "conventions",
@@ -181,13 +196,18 @@ def tell(project: Project, verdict: Verdict) -> Iterator[str]:
     )
     for result in verdict.in_order:
         outcome = Outcome(result["outcome"])
-        missing = result.get("error", "") if outcome is Outcome.NOT_OFFERED else ""
-        yield f"  {WORDS.get(outcome, outcome):7} {result['law']:32} {missing}".rstrip()
+        yield f"  {WORDS.get(outcome, outcome):7} {result['law']:32} {_offered(result)}".rstrip()
     if not verdict.broken:
         return
     yield ""
     names = ", ".join(result["law"] for result in verdict.broken)
     yield f"Your code breaks {names}" + (" and keeps the rest." if verdict.passed else ".")
+    largest = [result.get("largest") for result in verdict.broken]
+    if largest and all(one is not None and one < SINGLE for one in largest):
+        yield (
+            "All differences are small: does the code compute in float32? Then judge it in "
+            "float32, with --dtype float32."
+        )
     if any(result["outcome"] == Outcome.CRASHED for result in verdict.broken):
         yield (
             "CRASHED laws never came to their question: your code has other names, arguments or "

@@ -21,14 +21,15 @@ class Mode:
             that are no laws run too.
         explain: Whether to see how foreign code falls, example by example, and how those mistakes
             do that it may have made.
-        pass_over: Whether examples that an implementation does not offer are passed over.
+        foreign: Whether the code was not written for the laws: what it does not offer is passed
+            over, and its warnings are no errors.
     """
 
     judged: Callable[[Concept, Law], Iterator[Implementation]]
     record: Path | None
     whole: bool = False
     explain: bool = False
-    pass_over: bool = False
+    foreign: bool = False
 
 
 def book(project: Project) -> Mode:
@@ -52,7 +53,7 @@ def peers(project: Project) -> Mode:
     def judged(concept: Concept, law: Law) -> Iterator[Implementation]:
         return implementations.peers(project, concept, law)
 
-    return Mode(judged, report.peers_path(project), pass_over=True)
+    return Mode(judged, report.peers_path(project), foreign=True)
 
 
 def yours(pairs: Iterable[str], *, seconds: float, explain: bool) -> Mode:
@@ -82,4 +83,4 @@ def yours(pairs: Iterable[str], *, seconds: float, explain: bool) -> Mode:
             loaded[concept.path] = list(load(concept))
         return iter(loaded[concept.path])
 
-    return Mode(judged, None, explain=explain)
+    return Mode(judged, None, explain=explain, foreign=True)

@@ -1,6 +1,8 @@
 """What a law said of an implementation: the words for it, and how each comes about."""
 
 import re
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,7 +10,14 @@ from hypothesis.errors import FailedHealthCheck, Unsatisfiable
 
 # What shows that there is nothing to be judged: a name that is not there, no example that fits.
 MISSING = (NotImplementedError, Unsatisfiable, FailedHealthCheck)
+# Python's words for a call that does not fit a signature.
+MISCALLED = re.compile(r"\(\) (takes|missing|got an unexpected|got multiple|got some positional)")
+QUOTED = re.compile(r"'(\w+)'")
 DIFFERENCE = re.compile(r"(?:Greatest a|A)bsolute difference: (\S+)")
+
+
+class NotOfferedError(AttributeError, NotImplementedError):
+    """A law asks for something that an implementation does not have; the text says what."""
 
 
 class Kind(StrEnum):
@@ -123,3 +132,24 @@ def difference(error: BaseException) -> float | None:
     """Return the largest absolute difference that a failed comparison tells of, if it does."""
     found = [float(number) for number in DIFFERENCE.findall(str(error))]
     return max(found, default=None)
+
+
+def lacking(error: BaseException, ours: Callable[[str], bool]) -> str | None:
+    """Return what a law asked for in vain, or None where an error tells of something else.
+
+    Args:
+        error: What an example fell to.
+        ours: Whether a file is the laws' own, and not the code on trial.
+    """
+    if type(error) in (NotOfferedError, NotImplementedError):
+        return str(error)
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    asked = [code for code in frames if code.co_name != "__getattr__"]  # torch has one
+    if not asked or not ours(asked[-1].co_filename):
+        return None  # the code went wrong by itself
+    if isinstance(error, AttributeError):
+        return str(error.name)
+    if isinstance(error, TypeError) and (match := MISCALLED.search(str(error))):
+        named = QUOTED.findall(str(error)[match.start() :])
+        return ", ".join(named) if named else str(error)
+    return None

@@ -8,6 +8,7 @@ mistake made that names the law, which then must fail by an assertion (a strict 
 import doctest
 import functools
 import json
+import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -171,14 +172,17 @@ class Laws:
         """Watch the examples that Hypothesis tries, within the time limit."""
         trial = item.stash.get(TRIAL, None)
         apart = bool(self.mode.explain and trial and trial.kind is Kind.MISTAKE)
-        watch = item.stash[WATCH] = Watch(go_on=apart, pass_over=self.mode.pass_over)
+        ours = self.ours if self.mode.foreign else None
+        watch = item.stash[WATCH] = Watch(go_on=apart, ours=ours)
         alike = self.alike(item) if apart else nullcontext()
         try:
-            with time_limit(self.seconds), watch.over(item), alike:
+            with warnings.catch_warnings(), time_limit(self.seconds), watch.over(item), alike:
+                if self.mode.foreign:  # what other code warns of is its own affair
+                    warnings.simplefilter("ignore")
                 return (yield)
         except (Exception, TimeLimitError):
             if self.mode.explain and not apart:  # once more, through all examples
-                further = item.stash[WATCH] = Watch(go_on=True, pass_over=self.mode.pass_over)
+                further = item.stash[WATCH] = Watch(go_on=True, ours=ours)
                 stop = time_limit(self.seconds)
                 with (
                     suppress(Exception, TimeLimitError),
@@ -188,6 +192,13 @@ class Laws:
                 ):
                     item.runtest()
             raise
+
+    def ours(self, file: str) -> bool:
+        """Return whether a file belongs to the laws, and not to code on trial."""
+        place = Path(file)
+        return place.is_relative_to(self.project.tests) and not place.is_relative_to(
+            self.project.tests / "peers"
+        )
 
     @staticmethod
     def alike(item: pytest.Item) -> AbstractContextManager[None]:
@@ -222,7 +233,7 @@ class Laws:
         outcome = classify(trial, error, skipped=skipped, largest=watch.largest)
         if outcome is Outcome.NOT_OFFERED:
             report.outcome, report.wasxfail = "skipped", str(error)
-        elif outcome is Outcome.SKIPPED or (report.skipped and not outcome.good):
+        elif outcome is Outcome.SKIPPED or (report.skipped and trial.expected and not outcome.good):
             self.refuse(report, trial, outcome, error)
         result = self.result(trial, outcome, watch, error)
         result["seconds"] = round(report.duration, 3)
@@ -261,12 +272,15 @@ class Laws:
         if error is not None:
             name = self.project.concepts[trial.concept].name
             result["counterexample"] = counterexample(error, name)
-            text = str(error).replace(f"{self.project.root}/", "")
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            text = f"{kind}{error}".replace(f"{self.project.root}/", "")
             result["error"] = "\n".join(text.strip().splitlines()[:8])
         if outcome is Outcome.DEVIATES and trial.expected:
             result["reason"] = trial.expected.reason
-            if watch.largest is not None:
-                result["largest"] = watch.largest
+        if watch.largest is not None:
+            result["largest"] = watch.largest
+        if watch.lacks:
+            result["lacks"] = dict(watch.lacks)
         if self.mode.explain:
             result["falls"] = [one and list(one) for one in watch.falls]
         return result

@@ -19,7 +19,8 @@ class Result(TypedDict, total=False):
     `kind` and `outcome` are values of `Kind` and `Outcome`. `reason` is why a peer deviates,
     `largest` the largest difference between numbers that a failing example showed, and `load`
     why the implementation could not even be imported. `falls` tell how each example fell, as the
-    fields of `Fall`, or null where it held.
+    fields of `Fall`, or null where it held. `lacks` counts examples that were passed over, by what
+    they ask for and the code does not offer.
     """
 
     law: str
@@ -34,6 +35,7 @@ class Result(TypedDict, total=False):
     largest: float
     load: str
     falls: list[list[Any] | None]
+    lacks: dict[str, int]
 
 
 class Entry(TypedDict):

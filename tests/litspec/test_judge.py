@@ -1,7 +1,9 @@
 """A reader's own code before the laws: to do, broken, late, unreadable, and what it resembles."""
 
+import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -55,8 +57,66 @@ def test_an_exercise_is_to_do_until_it_is_done(book, capsys):
 def test_a_missing_name_is_to_do(answer):
     code, out = answer("def triple(number): return 3 * number\n")
     assert code == 1
-    assert "has no double" in out
+    assert "asks for `double`, which it lacks" in out
     assert "BROKEN" not in out
+
+
+def test_a_name_that_is_close_is_proposed(answer):
+    _, out = answer("def doubled(number): return 2 * number\n")
+    assert "asks for `double (is it doubled?)`, which it lacks" in out
+
+
+SIGNED = """
+    @settings(database=None, derandomize=True, max_examples=20)
+    @given(st.integers(), st.booleans())
+    def test_is_even(double, number, negative):
+        options = {"negative": True} if negative else {}
+        assert double.double(number, **options) % 2 == 0
+"""
+OFFERS_ONE = (
+    "def double(number):\n    if isinstance(number, str): raise TypeError\n    return 2 * number\n"
+)
+
+
+def test_examples_that_ask_for_more_than_is_offered_are_passed_over(book, answer):
+    laws = book.root / "tests/arithmetic/test_double.py"
+    text = laws.read_text()
+    start, end = text.index("@settings"), text.index("def test_rejects_text")
+    laws.write_text(text[:start] + textwrap.dedent(SIGNED) + "\n\n" + text[end:])
+    code, out = answer(OFFERS_ONE)
+    assert code == 0
+    assert re.search(r"holds   is-even +on 20 of \d+ examples; the others ask for `negative`", out)
+    code, out = answer(OFFERS_ONE.replace("return 2", "return 3"))
+    assert code == 1
+    assert "BROKEN  is-even" in out
+
+
+def test_warnings_of_other_code_are_no_errors(book, answer):
+    book.edit("pyproject.toml", "addopts", 'filterwarnings = ["error"]\naddopts')
+    code, out = answer(
+        "import warnings\n" + OFFERS_ONE.replace("return", "warnings.warn('hm'); return")
+    )
+    assert (code, "2 of 2 laws hold" in out) == (0, True)
+
+
+def test_a_fault_of_the_codes_own_is_a_crash_and_says_which(answer):
+    code, out = answer("def double(number): return number.twice\n")
+    assert code == 1
+    assert "CRASHED is-even" in out
+    assert "AttributeError: 'int' object has no attribute 'twice'" in out
+
+
+def test_small_differences_are_taken_for_single_precision(book, answer):
+    book.edit(
+        "tests/arithmetic/test_double.py",
+        "    assert double.double(number) % 2 == 0\n",
+        "    off = abs(double.double(number) - 2 * number)\n"
+        '    assert off == 0, f"Absolute difference: {off}"\n',
+    )
+    _, out = answer(OFFERS_ONE.replace("2 * number", "2 * number + 1e-7"))
+    assert "does the code compute in float32?" in out
+    _, out = answer(OFFERS_ONE.replace("2 * number", "2 * number + 1e-2"))
+    assert "float32" not in out
 
 
 def test_broken_code_shows_the_law_the_counterexample_and_the_mistake_it_resembles(answer):
