@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least, check_dropout
+
 
 def causal_weights(
     queries: Float[Tensor, "*batch time d_head"],
@@ -34,8 +36,8 @@ class CausalAttention(nn.Module):
     """Self-attention over the past, with dropout on the weights while training.
 
     Args:
-        d_in: Width of the vectors that are read.
-        d_out: Width of the vectors that are returned.
+        d_in: Width of the vectors that are read, at least 1.
+        d_out: Width of the vectors that are returned, at least 1.
         dropout: Share of the weights set to zero in training, from 0 up to, not including, 1.
         bias: Whether the three projections add a constant.
 
@@ -45,7 +47,7 @@ class CausalAttention(nn.Module):
         value: The one that makes values.
 
     Raises:
-        ValueError: If `dropout` is outside [0, 1).
+        ValueError: If a width is below 1, or `dropout` is outside [0, 1).
 
     Examples:
         >>> attend = CausalAttention(d_in=4, d_out=2)
@@ -55,8 +57,8 @@ class CausalAttention(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, *, dropout: float = 0.0, bias: bool = False) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        check_at_least(1, d_in=d_in, d_out=d_out)
+        check_dropout(dropout)
         self.query = nn.Linear(d_in, d_out, bias=bias)
         self.key = nn.Linear(d_in, d_out, bias=bias)
         self.value = nn.Linear(d_in, d_out, bias=bias)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gptspec.attention.causal import causal_weights
 from gptspec.attention.multihead import merge_heads, split_heads
+from gptspec.checks import check_at_least, check_dropout, check_multiple
 
 
 def repeat_heads(
@@ -71,18 +72,10 @@ class GroupedQueryAttention(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {"d_in": d_in, "d_out": d_out, "n_heads": n_heads, "n_kv_heads": n_kv_heads}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if d_out % n_heads:
-            raise ValueError(f"d_out must be a multiple of n_heads, got {d_out=} and {n_heads=}")
-        if n_heads % n_kv_heads:
-            raise ValueError(
-                f"n_heads must be a multiple of n_kv_heads, got {n_heads=} and {n_kv_heads=}"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        check_at_least(1, d_in=d_in, d_out=d_out, n_heads=n_heads, n_kv_heads=n_kv_heads)
+        check_multiple(d_out=d_out, n_heads=n_heads)
+        check_multiple(n_heads=n_heads, n_kv_heads=n_kv_heads)
+        check_dropout(dropout)
         self.n_heads = n_heads
         self.n_kv_heads = n_kv_heads
         self.dropout = dropout

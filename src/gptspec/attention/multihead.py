@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gptspec.attention.causal import causal_weights
+from gptspec.checks import check_at_least, check_dropout, check_multiple
 
 
 def split_heads(
@@ -73,13 +74,9 @@ class MultiHeadAttention(nn.Module):
         self, d_in: int, d_out: int, *, n_heads: int, dropout: float = 0.0, bias: bool = False
     ) -> None:
         super().__init__()
-        for name, size in {"d_in": d_in, "d_out": d_out, "n_heads": n_heads}.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if d_out % n_heads:
-            raise ValueError(f"d_out must be a multiple of n_heads, got {d_out=} and {n_heads=}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        check_at_least(1, d_in=d_in, d_out=d_out, n_heads=n_heads)
+        check_multiple(d_out=d_out, n_heads=n_heads)
+        check_dropout(dropout)
         self.n_heads = n_heads
         self.dropout = dropout
         self.query = nn.Linear(d_in, d_out, bias=bias)

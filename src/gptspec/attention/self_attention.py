@@ -5,6 +5,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least
+
 
 def attention_weights(
     queries: Float[Tensor, "*batch query_time d_head"],
@@ -66,9 +68,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, *, bias: bool = False) -> None:
         super().__init__()
-        for name, width in {"d_in": d_in, "d_out": d_out}.items():
-            if width < 1:
-                raise ValueError(f"{name} must be at least 1, got {width}")
+        check_at_least(1, d_in=d_in, d_out=d_out)
         self.query = nn.Linear(d_in, d_out, bias=bias)
         self.key = nn.Linear(d_in, d_out, bias=bias)
         self.value = nn.Linear(d_in, d_out, bias=bias)
