@@ -11,13 +11,15 @@ nox.options.sessions = []  # nothing runs unasked
 
 TESTED = ("-c", "tests/tested.txt")  # the versions that were tested, so a run stays the same run
 
+LAWS = ("-e", "src/litspec", "-e", "src/gptspec_laws")  # distributions of their own
+
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a process for each core
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project as it is here; with the laws' group or the site's, litspec too."""
     wanted = [argument for group in groups for argument in ("--group", group)]
-    session.install("-e", ".", *(("-e", "src/litspec") if groups else ()), *wanted, *TESTED)
+    session.install("-e", ".", *(LAWS if groups else ()), *wanted, *TESTED)
 
 
 @nox.session
@@ -133,15 +135,17 @@ def progress(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build both distributions into build/dist, and check them where nothing else is installed."""
+    """Build the three distributions into build/dist, and check what they install."""
     session.install("build", "twine", "pytest", *TESTED)
     shutil.rmtree("build/dist", ignore_errors=True)
     for project in (".", "src/litspec"):
         session.run("python", "-m", "build", "--outdir=build/dist", project)
+    # The book lies outside the folder of its distribution: a source archive could not hold it.
+    session.run("python", "-m", "build", "--wheel", "--outdir=build/dist", "src/gptspec_laws")
     files = [str(file) for file in sorted(Path("build/dist").iterdir())]
     session.run("twine", "check", "--strict", *files)
     # Beside a library that somebody installed, every suite of theirs must go on as before.
-    session.install("--no-deps", *(file for file in files if "gptspec" in file and ".whl" in file))
+    session.install("--no-deps", *(one for one in files if "gptspec-" in one and ".whl" in one))
     session.run("pytest", "--version")
     session.run("python", "-c", "import gptspec.checks")
     session.run("python", "-m", "pip", "uninstall", "--yes", "gptspec")

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def list_concepts(as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) 
     Args:
         as_json: Print JSON: concepts with page, module, laws (with statement) and mistakes.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     if as_json:
         print(to_json(project))
         return 0
@@ -77,7 +78,7 @@ def check(report: bool = False) -> int:
     Args:
         report: Check also that the report of the laws is fresh, complete and without failures.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     lines = [
         f"{finding.file.relative_to(project.root)}:{finding.line}: {finding.message}"
         for finding in find(project)
@@ -102,7 +103,7 @@ def new(path: tyro.conf.Positional[str]) -> int:
     Args:
         path: Where it stands, for example attention/talking_heads.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     for file in write(project, path):
         print(f"wrote {file.relative_to(project.root)}")
     print("next: fill in each TODO that `litspec check` names, then run pytest on the law file")
@@ -117,7 +118,7 @@ def exercise(paths: tyro.conf.Positional[tuple[str, ...]], into: Path = Path("ex
         paths: Concepts, for example attention/causal.
         into: The folder for them.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     for path in paths:
         file = write_exercise(project, concept_at(project, path), into)
         print(f"wrote {file}")
@@ -143,7 +144,7 @@ def judge(
     """
     if not 1 <= len(what) <= 2:
         raise ValueError("say what to judge: litspec judge attention/causal my_file.py")
-    project = Project.find(Path.cwd())
+    project = find_book()
     *concept, target = what
     verdicts = judging.judge(
         project,
@@ -153,7 +154,7 @@ def judge(
         explain=explain,
     )
     for verdict in verdicts:
-        print("\n".join(judging.tell(project, verdict)))
+        print(verdict)
     done = sum(verdict.passed == len(verdict.results) for verdict in verdicts)
     if len(verdicts) > 1:
         print(f"{done} of {len(verdicts)} concepts keep all their laws")
@@ -168,7 +169,7 @@ def progress(folder: tyro.conf.Positional[Path] = Path("exercises"), seconds: fl
         folder: Where the exercises lie; nothing else is remembered.
         seconds: Time limit of each law.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     found = judging.targets(project, None, str(folder))
     verdicts = {
         verdict.concept.path: verdict
@@ -198,7 +199,7 @@ def run_with(
         arguments: What it is given; put -- before options.
         using: Your modules, each named like its concept; where one is absent the reference serves.
     """
-    project = Project.find(Path.cwd())
+    project = find_book()
     if not using.is_dir():
         raise ValueError(f"{using} is no folder: start with litspec exercise")
     replaced = substitute(project, using)
@@ -206,6 +207,22 @@ def run_with(
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
+
+
+def find_book() -> Project:
+    """Return the book of this folder, or else the one that is installed.
+
+    Raises:
+        ValueError: If there is neither, or several are installed.
+    """
+    try:
+        return Project.find(Path.cwd())
+    except ValueError as error:
+        books = list(entry_points(group="litspec.books"))
+        if len(books) != 1:
+            raise ValueError(f"{error}, and {len(books)} books are installed") from error
+        found: Project = books[0].load()()
+        return found
 
 
 def concept_at(project: Project, path: str) -> Concept:

@@ -1,14 +1,22 @@
 """Judging a reader's own code: run a concept's laws on it, and say which mistake it resembles."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from litspec.diagnosis import closest
+from litspec.implementations import Implementation, open_module
+from litspec.modes import Mode, in_memory
 from litspec.outcomes import Kind, Outcome
 from litspec.pages import Concept, LawKind, Mistake, Project
 from litspec.report import Result
@@ -29,15 +37,24 @@ class Verdict:
     """What the laws of a concept say of a reader's code.
 
     Args:
+        project: The book.
         concept: The concept.
         results: One for each law, in the page's order.
         likely: Mistakes that break the same laws on the same examples, the one that explains most
             first, each with how alike it is, from 0 to 1.
     """
 
+    project: Project
     concept: Concept
     results: tuple[Result, ...]
     likely: tuple[tuple[Mistake, float], ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(tell(self))
+
+    def _repr_html_(self) -> str:
+        """Return the verdict as a notebook shows it."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def in_order(self) -> list[Result]:
@@ -115,20 +132,75 @@ def judge(
     seen = run(
         project, concepts, *pairs, *["--explain"] * explain, *options, f"--law-seconds={seconds}"
     )
-    verdicts = []
-    for concept in concepts:
-        by_law = {
-            result["law"]: result
-            for result in seen.get(concept.path, ())
-            if result["implementation"] == "yours"
-        }
-        unseen = Result(kind=Kind.YOURS, implementation="yours", outcome=Outcome.NOT_RUN)
-        results = tuple(
-            by_law.get(law.name, {**unseen, "law": law.name}) for law in concept.page.laws
-        )
-        likely = closest(concept, seen.get(concept.path, ())) if explain else ()
-        verdicts.append(Verdict(concept, results, tuple(likely)))
-    return verdicts
+    return [
+        verdict(project, concept, seen.get(concept.path, ()), explain=explain)
+        for concept in concepts
+    ]
+
+
+def verdict(
+    project: Project, concept: Concept, seen: Iterable[Result], *, explain: bool
+) -> Verdict:
+    """Return what results say of a reader's code."""
+    seen = list(seen)
+    by_law = {result["law"]: result for result in seen if result["implementation"] == "yours"}
+    unseen = Result(kind=Kind.YOURS, implementation="yours", outcome=Outcome.NOT_RUN)
+    results = tuple(by_law.get(law.name, {**unseen, "law": law.name}) for law in concept.page.laws)
+    likely = closest(concept, seen) if explain else ()
+    return Verdict(project, concept, results, tuple(likely))
+
+
+class InMemory:
+    """A plugin for pytest that puts an object on trial which no file holds."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.litspec_mode = mode
+
+
+def judge_object(
+    project: Project,
+    concept: Concept,
+    module: ModuleType,
+    *options: str,
+    seconds: float = SECONDS,
+    explain: bool = True,
+) -> Verdict:
+    """Return what the laws say of a module in memory, from this very process.
+
+    Args:
+        project: The book.
+        concept: The concept.
+        module: Holds what the concept's page names.
+        options: More options for pytest.
+        seconds: Time limit of each law.
+        explain: Whether to look for the mistake that the code resembles.
+    """
+    one = Implementation(Kind.YOURS, "yours", open_module(module))
+    run_here = InMemory(in_memory(one, explain=explain))
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "seen.json"
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            pytest.main(
+                [
+                    str(concept.law_file),
+                    f"--rootdir={project.root}",
+                    f"--config-file={project.root / 'pyproject.toml'}",
+                    "--override-ini=addopts=--import-mode=importlib",
+                    "--override-ini=filterwarnings=",
+                    "-p",
+                    "no:cacheprovider",
+                    f"--laws-report={report}",
+                    f"--law-seconds={seconds}",
+                    *options,
+                ],
+                plugins=[run_here],
+            )
+        if not report.exists():
+            lines = [line for line in said.getvalue().splitlines() if line.strip()]
+            raise ValueError("the laws did not run: " + " | ".join(lines[-3:]))
+        seen: dict[str, list[Result]] = json.loads(report.read_text(encoding="utf-8"))["results"]
+    return verdict(project, concept, seen.get(concept.path, ()), explain=explain)
 
 
 def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
@@ -164,15 +236,14 @@ def targets(project: Project, path: str | None, target: str) -> dict[str, str]:
 def _offered(result: Result) -> str:
     """Return what the code does not offer of what a law asks for, if anything."""
     lacks = result.get("lacks", {})
-    names = ", ".join(f"`{name}`" for name in lacks if name)
-    if result["outcome"] == Outcome.NOT_OFFERED:
-        said = result.get("error", "").partition(": ")[2]
-        return f"asks for {names or f'`{said}`'}, which it lacks" if names or said else ""
-    if not lacks:
-        return ""
+    if result["outcome"] == Outcome.NOT_OFFERED and not lacks:
+        lacks = {result.get("error", "").partition(": ")[2]: 1}
+    names = ", ".join(name for name in lacks if name)
+    said = f"not offered: {names}" if names else ""
+    if result["outcome"] == Outcome.NOT_OFFERED or not lacks:
+        return said
     held, passed_over = result["examples"], sum(lacks.values())
-    why = f"the others ask for {names}, which it lacks" if names else "the others it does not offer"
-    return f"on {held} of {held + passed_over} examples; {why}"
+    return f"on {held} of {held + passed_over} examples; {said or 'the others are not offered'}"
 
 
 TITLES = {
@@ -183,9 +254,9 @@ TITLES = {
 }
 
 
-def tell(project: Project, verdict: Verdict) -> Iterator[str]:
+def tell(verdict: Verdict) -> Iterator[str]:
     """Yield a verdict in lines: what holds, what is to do, what broke and what that resembles."""
-    concept = verdict.concept
+    project, concept = verdict.project, verdict.concept
     laws = {law.name: law for law in concept.page.laws}
     yield f"{concept.path}: {verdict.passed} of {len(verdict.results)} laws hold"
     if problem := next((one["load"] for one in verdict.results if "load" in one), None):

@@ -84,3 +84,14 @@ def yours(pairs: Iterable[str], *, seconds: float, explain: bool) -> Mode:
         return iter(loaded[concept.path])
 
     return Mode(judged, None, explain=explain, foreign=True)
+
+
+def in_memory(one: Implementation, *, explain: bool) -> Mode:
+    """Judge code that is there already."""
+
+    def judged(concept: Concept, _: Law) -> Iterator[Implementation]:
+        yield one
+        if explain:
+            yield from implementations.mistakes(concept)
+
+    return Mode(judged, None, explain=explain, foreign=True)

@@ -5,6 +5,7 @@ Nothing is imported and nothing is run, so all of a book is read in milliseconds
 """
 
 import ast
+import importlib.util
 import re
 import textwrap
 import tomllib
@@ -168,7 +169,10 @@ class Project:
                 settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
                 if "package" in (table := settings.get("litspec", {})):
                     package = table["package"]
-                    return cls(root, package, root / "docs", root / "src" / package, root / "tests")
+                    source = root / "src" / package
+                    if not source.exists():  # a book that is installed beside its package
+                        source = installed(package)
+                    return cls(root, package, root / "docs", source, root / "tests")
         raise ValueError(
             f"no pyproject.toml at or above {start} has a [tool.litspec] table with a package"
         )
@@ -222,6 +226,18 @@ class Project:
             for law_file in (self.tests / part.name).rglob("test_*.py"):
                 place = law_file.relative_to(self.tests)
                 yield place.with_name(place.stem.removeprefix("test_")).as_posix()
+
+
+def installed(package: str) -> Path:
+    """Return the folder of an installed package, without importing it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"the book is about the package {package}, which is not installed")
+    return Path(spec.submodule_search_locations[0])
 
 
 def read_page(file: Path) -> Page:

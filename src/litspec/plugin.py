@@ -77,7 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def mode(config: pytest.Config, project: Project) -> Mode:
-    """Return the mode that the options ask for."""
+    """Return the mode that the options ask for, or a plugin that holds code in memory."""
+    for plugin in config.pluginmanager.get_plugins():
+        if isinstance(held := getattr(plugin, "litspec_mode", None), Mode):
+            return held
     options = config.option
     if options.yours:
         return modes.yours(options.yours, seconds=options.law_seconds, explain=options.explain)

@@ -1,0 +1,5 @@
+"""`python -m litspec`."""
+
+from litspec.cli import main
+
+main()

@@ -1,0 +1,124 @@
+"""What is wrong between pages, modules and law files: every finding, at once."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from litspec.implementations import deviations
+from litspec.pages import TODO, Concept, Finding, Project
+
+
+def check(project: Project) -> list[Finding]:
+    """Return all that does not agree; an empty list means every page, law and mistake is bound."""
+    names = Counter(concept.name for concept in project.concepts.values())
+    findings = [
+        Finding(
+            concept.page.file, 1, f"several concepts are named {concept.name}: rename all but one"
+        )
+        for concept in project.concepts.values()
+        if names[concept.name] > 1
+    ]
+    for concept in project.concepts.values():
+        findings += check_concept(project, concept)
+    return [*findings, *_peers(project)]
+
+
+def _peers(project: Project) -> Iterator[Finding]:
+    """Yield adapters that stand for no concept, and deviations from laws that are not there."""
+    for file in sorted((project.tests / "peers").glob("[!_.]*/**/[!_]*.py")):
+        path = file.relative_to(project.tests / "peers").with_suffix("").as_posix()
+        concept = project.concepts.get(path.partition("/")[2])
+        if concept is None:
+            yield Finding(file, 1, "this adapter is named like no concept: move or remove it")
+            continue
+        try:
+            declared = deviations(file)
+        except (ValueError, SyntaxError) as error:
+            yield Finding(file, 1, str(error))
+            continue
+        for name in declared.keys() - {law.name for law in concept.page.laws}:
+            yield Finding(file, 1, f"DEVIATIONS names {name}, which {concept.page.file} lacks")
+
+
+def check_concept(project: Project, concept: Concept) -> Iterator[Finding]:
+    """Yield what is wrong with one concept."""
+    missing = {kind: file for kind, file in concept.files.items() if not file.exists()}
+    for kind, file in missing.items():
+        yield Finding(file, 1, f"{concept.path} has no {kind}: write this file")
+    if missing:
+        return
+    if f"{concept.path}.md" not in project.pages:
+        yield Finding(
+            project.navigation, 1, f"{concept.path}.md is not in the navigation: add it to nav"
+        )
+    yield from concept.page.findings
+    yield from _laws(concept)
+    yield from _mistakes(concept)
+    for file in concept.files.values():
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if todo := TODO.search(line):
+                yield Finding(file, number, f"still to do: {todo[0]}")
+
+
+def _laws(concept: Concept) -> Iterator[Finding]:
+    page, law_file = concept.page.file, concept.law_file
+    if not concept.page.laws:
+        yield Finding(page, 1, f"the page states no law: write /// law | {concept.name}.…")
+    for law in concept.page.laws:
+        if not law.id.startswith(f"{concept.name}.") or not law.name:
+            yield Finding(page, law.line, f"law {law.id}: name it {concept.name}.…")
+        if not law.statement:
+            yield Finding(page, law.line, f"law {law.id} says nothing: state it in one sentence")
+        if law.property not in concept.properties:
+            signature = f"{law.property}({concept.name}, …)"
+            yield Finding(
+                page, law.line, f"law {law.id} has no property: write {signature} in {law_file}"
+            )
+        if not any(law.id in mistake.caught_by for mistake in concept.page.mistakes):
+            yield Finding(
+                page, law.line, f"no mistake is caught by {law.id}: add one that only it rejects"
+            )
+    yield from _duplicates(concept, "law", [(law.id, law.line) for law in concept.page.laws])
+    stated = {law.property for law in concept.page.laws}
+    for key, property in concept.properties.items():
+        if key != property.name:
+            yield Finding(law_file, property.line, f"a second {property.name}: rename it")
+        elif property.name not in stated:
+            id = f"{concept.name}.{property.name.removeprefix('test_').replace('_', '-')}"
+            yield Finding(
+                law_file, property.line, f"{property.name} proves no law: state {id} on {page}"
+            )
+        if concept.name not in property.arguments:
+            yield Finding(
+                law_file, property.line, f"{property.name} must take {concept.name} as an argument"
+            )
+
+
+def _mistakes(concept: Concept) -> Iterator[Finding]:
+    page = concept.page.file
+    laws = {law.id for law in concept.page.laws}
+    source = concept.module.read_text(encoding="utf-8")
+    for mistake in concept.page.mistakes:
+        here = f"mistake {mistake.id}"
+        if not mistake.id.startswith(f"{concept.name}.") or not mistake.name:
+            yield Finding(page, mistake.line, f"{here}: name it {concept.name}.…")
+        if not mistake.caught_by:
+            yield Finding(page, mistake.line, f"{here} names no law: write caught-by: and a law")
+        for id in mistake.caught_by:
+            if id not in laws:
+                yield Finding(page, mistake.line, f"{here} names {id}: not stated here")
+        if not mistake.story:
+            yield Finding(page, mistake.line, f"{here} tells nothing: say how it shows")
+        try:
+            mistake.apply(source)
+        except ValueError as error:
+            yield Finding(page, mistake.line, f"{here}: {error} (in {concept.module})")
+    yield from _duplicates(
+        concept, "mistake", [(mistake.id, mistake.line) for mistake in concept.page.mistakes]
+    )
+
+
+def _duplicates(concept: Concept, kind: str, places: list[tuple[str, int]]) -> Iterator[Finding]:
+    count = Counter(id for id, _ in places)
+    for id, line in places:
+        if count[id] > 1:
+            yield Finding(concept.page.file, line, f"several {kind}s are named {id}: rename one")

@@ -1,0 +1,188 @@
+"""The examples of a property: watch each, stop in time, and tell the smallest that fell."""
+
+import functools
+import re
+import signal
+import textwrap
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hypothesis import reject
+from hypothesis.errors import UnsatisfiedAssumption
+
+from litspec.outcomes import NotOfferedError, difference, lacking
+
+ENOUGH = 20  # examples of a law, to tell how it falls
+HOPELESS = 30  # examples that ask in vain, before the first that does not
+FAILING = re.compile(
+    r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
+    re.DOTALL | re.MULTILINE,
+)
+DRAWN = re.compile(r"^Draw \d+(?: \((?P<label>.*?)\))?: (?P<value>.*)", re.DOTALL)
+STAND_IN = "data(...)"  # how Hypothesis shows an argument that draws later
+
+
+# Words by which a failed comparison, or `rejects`, says what kind of failure it is.
+KNOWN = ("attribute 'shape'", "attribute 'dtype'", "accepted", "does not mention", "failed with")
+
+
+class Fall(NamedTuple):
+    """How one example fell.
+
+    Args:
+        place: The line of the law file at which it fell.
+        how: In which way: two numbers differ, two shapes, something was accepted, an error's name.
+        size: How far apart the numbers were.
+        detail: A mark of the whole message, where it tells of no difference between numbers.
+    """
+
+    place: int
+    how: str
+    size: float | None = None
+    detail: str = ""
+
+
+@dataclass
+class Watch:
+    """How the examples of one trial went.
+
+    Args:
+        go_on: Whether to go on where an example fell, to see how others fall.
+        ours: Whether a file is the laws' own: then examples that ask in vain for something are
+            passed over, since foreign code is judged by what it offers. None for code that must
+            offer all.
+
+    Attributes:
+        falls: One for each example, None where it held.
+        lacks: What examples asked for in vain, and how many did.
+        largest: The largest difference between numbers that an example showed.
+    """
+
+    go_on: bool = False
+    ours: Callable[[str], bool] | None = None
+    falls: list[Fall | None] = field(default_factory=list)
+    lacks: Counter[str] = field(default_factory=Counter)
+    largest: float | None = None
+
+    @contextmanager
+    def over(self, item: Any) -> Iterator[None]:
+        """Watch the examples of a pytest item while it runs, or the item where it draws none."""
+        handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+        inner: Any = handle and handle.inner_test
+        if handle:
+            handle.inner_test = self.around(inner)
+        try:
+            yield
+        except (Exception, TimeLimitError) as error:
+            if not handle and (name := self.lacking(error)) is not None:
+                raise NotOfferedError(name) from error
+            if not handle or isinstance(error, TimeLimitError):
+                self.note(error, str(item.path))
+            raise
+        finally:
+            if handle:
+                handle.inner_test = inner
+
+    def around(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a property that notes how each example of `inner` went."""
+
+        @functools.wraps(inner)
+        def property(*args: Any, **kwargs: Any) -> None:
+            if self.go_on and len(self.falls) >= ENOUGH:
+                return
+            try:
+                inner(*args, **kwargs)
+                self.falls.append(None)
+            except UnsatisfiedAssumption:
+                raise
+            except Exception as error:
+                if (name := self.lacking(error)) is not None:
+                    self.lacks[name] += 1
+                    if not self.falls and self.lacks.total() >= HOPELESS:
+                        raise NotOfferedError(self.lacks.most_common(1)[0][0]) from error
+                    reject()
+                self.note(error, inner.__code__.co_filename)
+                if not self.go_on:
+                    raise
+
+        return property
+
+    def lacking(self, error: BaseException) -> str | None:
+        """Return what the law asked for in vain, where that is a reason to pass over."""
+        return lacking(error, self.ours) if self.ours else None
+
+    def note(self, error: BaseException, file: str) -> None:
+        """Write down that an example fell, and how far apart its numbers were."""
+        self.falls.append(fall(error, file))
+        if (seen := difference(error)) is not None:
+            self.largest = seen if self.largest is None else max(self.largest, seen)
+
+
+def fall(error: BaseException, file: str) -> Fall:
+    """Return how an example fell.
+
+    Args:
+        error: What it fell to.
+        file: The law file, in which the place is looked for.
+    """
+    place, trace = 0, error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename == file:
+            place = trace.tb_lineno
+        trace = trace.tb_next
+    # pytest's explanations name files and addresses: `<function double at 0x7f…>`.
+    text = re.sub(r"<[^>]*>|\n +\+ .*", "", str(error))
+    if not isinstance(error, AssertionError):
+        return Fall(place, type(error).__name__)
+    size = difference(error)
+    how = next((words for words in KNOWN if words in text), "assert")
+    if size is not None:
+        return Fall(place, "differs", size)
+    return Fall(place, how, None, f"{zlib.crc32(text.encode()):x}")
+
+
+class TimeLimitError(BaseException):
+    """A law took too long. Not an `Exception`: Hypothesis would try to make it smaller."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after a while, where the system has alarms."""
+    if not seconds or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeLimitError(f"still running after {seconds:g} seconds: an endless loop?")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def counterexample(error: BaseException, argument: str) -> str:
+    """Return the smallest failing input that Hypothesis found, a line for each drawn value."""
+    drawn: list[tuple[str, str]] = []
+    for note in getattr(error, "__notes__", []):
+        if match := FAILING.search(note):
+            arguments = textwrap.dedent(match["arguments"]).rstrip().removesuffix(",")
+            drawn += [
+                (name, value)
+                for name, _, value in (
+                    text.partition("=") for text in re.split(r",\n(?=\w+=)", arguments)
+                )
+                if name != argument and value != STAND_IN
+            ]
+        elif match := DRAWN.match(note):
+            drawn.append((match["label"] or "drawn", match["value"]))
+    return "\n".join(
+        f"{name}={value}".replace("\n", "\n" + " " * (len(name) + 1)) for name, value in drawn
+    )
