@@ -11,15 +11,13 @@ nox.options.sessions = []  # nothing runs unasked
 
 TESTED = ("-c", "tests/tested.txt")  # the versions that were tested, so a run stays the same run
 
-LAWS = ("-e", "src/litspec", "-e", "src/gptspec_laws")  # distributions of their own
-
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a process for each core
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project as it is here; with the laws' group or the site's, litspec too."""
     wanted = [argument for group in groups for argument in ("--group", group)]
-    session.install("-e", ".", *(LAWS if groups else ()), *wanted, *TESTED)
+    session.install("-e", ".", *(("-e", "src/litspec") if groups else ()), *wanted, *TESTED)
 
 
 @nox.session
