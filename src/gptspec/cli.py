@@ -22,13 +22,20 @@ from jaxtyping import Int
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from gptspec import display, evaluation, files
+from gptspec import display, files
 from gptspec.display import console
+from gptspec.evaluation.compressors import gzip_bits_per_byte, xz_bits_per_byte
+from gptspec.evaluation.likelihood import score
+from gptspec.evaluation.ngrams import NGram
 from gptspec.generation.decoding import Decoding
 from gptspec.generation.streaming import stream
 from gptspec.gpt.model import GPT, GPTConfig, parameter_count
-from gptspec.sampling import batches, corpora
+from gptspec.sampling import batches
 from gptspec.sampling.batches import Windows
+from gptspec.sampling.folder import read_folder
+from gptspec.sampling.python_docs import python_docs
+from gptspec.sampling.split import split_documents
+from gptspec.sampling.stories import stories
 from gptspec.tokenization import bpe
 from gptspec.tokenization.bpe import BPE
 from gptspec.training import loop
@@ -170,12 +177,12 @@ def read_corpus(name: str) -> list[str]:
         ValueError: If there is no such thing, or it holds no text.
     """
     if name == "python-docs":
-        return corpora.python_docs()
+        return python_docs()
     if name == "stories":
-        return corpora.stories(N_STORIES, seed=0)
+        return stories(N_STORIES, seed=0)
     if not Path(name).exists():
         raise ValueError(f"corpus must be python-docs, stories, a file or a folder, got {name!r}")
-    return corpora.read_folder(Path(name))[0]
+    return read_folder(Path(name))[0]
 
 
 def load(folder: Path) -> tuple[BPE, GPT]:
@@ -316,7 +323,7 @@ class Trainee:
         with console.status("comparing with gzip, xz and n-grams"):
             before, text = (self._documents(ids) for ids in (self.train_ids, self.validation_ids))
             model, batch_size = self.run.model, self.run.config.batch_size
-            score = evaluation.score(
+            scored = score(
                 model,
                 self.tokenizer,
                 text,
@@ -325,11 +332,11 @@ class Trainee:
             )
             display.comparison(
                 {
-                    "[bold]this GPT[/]": score.bits_per_byte,
-                    "gzip -9": evaluation.gzip_bits_per_byte(text),
-                    "xz -9e": evaluation.xz_bits_per_byte(text),
-                    "xz -9e, after the training text": evaluation.xz_bits_per_byte(text, before),
-                    "6-grams of bytes": evaluation.NGram(before, order=6).bits_per_byte(text),
+                    "[bold]this GPT[/]": scored.bits_per_byte,
+                    "gzip -9": gzip_bits_per_byte(text),
+                    "xz -9e": xz_bits_per_byte(text),
+                    "xz -9e, after the training text": xz_bits_per_byte(text, before),
+                    "6-grams of bytes": NGram(before, order=6).bits_per_byte(text),
                 }
             )
         console.print(f"loss curve in {curve}")
@@ -344,7 +351,7 @@ class Trainee:
 def _split(documents: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return training and validation text; of a single document, its last tenth validates."""
     if len(documents) > 1:
-        return corpora.split(documents)
+        return split_documents(documents)
     cut = len(documents[0]) * 9 // 10
     return [documents[0][:cut]], [documents[0][cut:]]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 
-from gptspec.evaluation import score
+from gptspec.evaluation.likelihood import score
 from gptspec.gpt.config import GPTConfig
 from gptspec.gpt.model import GPT, parameter_count
-from gptspec.sampling import corpora
 from gptspec.sampling.batches import Windows
+from gptspec.sampling.python_docs import python_docs
+from gptspec.sampling.split import split_documents
 from gptspec.tokenization import bpe
 from gptspec.training import loop
 from gptspec.training.loop import Run, TrainConfig
@@ -55,7 +56,7 @@ def begin(choices: dict[str, object], *, seed: int) -> Run:
 def main() -> None:
     """Train every step of the walk, measure its speed, and write the record."""
     torch.set_num_threads(2)
-    train, held_back = corpora.split(corpora.python_docs())
+    train, held_back = split_documents(python_docs())
     tokenizer = bpe.train(train, int(SHAPE["vocab_size"]))
     end = tokenizer.end_of_text
     ids = torch.tensor([id for text in train for id in [*tokenizer.encode(text), end]])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gptspec import cli
-from gptspec.sampling import corpora
+from gptspec.sampling.stories import stories
 from gptspec.training import loop
 
 SMALL = (
@@ -41,7 +41,7 @@ def gptspec(monkeypatch, capfd):
 @pytest.fixture
 def text(tmp_path):
     file = tmp_path / "stories.txt"
-    file.write_text("\n".join(corpora.stories(60, seed=0)), encoding="utf-8")
+    file.write_text("\n".join(stories(60, seed=0)), encoding="utf-8")
     return file
 
 

@@ -137,18 +137,6 @@ def test_global_generator_rests(batches, cut, seed):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@given(st.integers(2, 40), st.none() | st.floats(0.05, 0.95))
-def test_split_shares_nothing(batches, n_tokens, validation):
-    if not 0 < round(n_tokens * (validation or 0.1)) < n_tokens:
-        validation = 0.5
-    tokens = torch.arange(n_tokens)
-    options = {} if validation is None else {"validation": validation}
-    train, held_back = batches.split(tokens, **options)
-    validation = validation or 0.1
-    assert_close(torch.cat([train, held_back]), tokens, rtol=0, atol=0)
-    assert abs(len(held_back) - n_tokens * validation) <= 0.5
-
-
 @given(ids, st.booleans())
 def test_saved_tokens_return(batches, ids, as_tensor):
     with saved(batches, torch.tensor(ids) if as_tensor else ids) as path:
@@ -157,17 +145,16 @@ def test_saved_tokens_return(batches, ids, as_tensor):
 
 @given(ids, st.data())
 def test_tokens_stay_on_disk(batches, ids, data):
-    """Change the file, and the tokens, their halves and their windows change with it."""
+    """Change the file, and the tokens and their windows change with it."""
     place = data.draw(st.integers(0, len(ids) - 1), "place")
     with saved(batches, [*ids, 0, 0]) as path:
         tokens = batches.load_tokens(path)
-        train, held_back = batches.split(tokens, validation=0.5)
         windows = batches.Windows(tokens, 1)
         with path.open("r+b") as file:
             file.seek(4 * (place - len(ids) - 2), 2)
             file.write((7).to_bytes(4, "little"))
         changed = [*ids[:place], 7, *ids[place + 1 :], 0, 0]
-        assert [*train.tolist(), *held_back.tolist()] == tokens.tolist() == changed
+        assert tokens.tolist() == changed
         assert windows[place][0].tolist() == [7]
 
 
@@ -199,15 +186,6 @@ def test_rejects_negative(batches, negative):
         batches.loader(windows, batch_size=1, seed=0, start=negative)
     with rejects("seed", negative):
         batches.batch(windows, 0, batch_size=1, seed=negative)
-
-
-@given(st.integers(0, 9), st.data())
-def test_rejects_empty_split(batches, n_tokens, data):
-    too_small = data.draw(st.floats(0.01, 0.49), "tokens of validation") / max(n_tokens, 1)
-    outside = st.floats(max_value=0) | st.floats(min_value=1) | st.just(float("nan"))
-    validation = data.draw(st.sampled_from([too_small, 1 - too_small]) | outside, "validation")
-    with rejects("validation", validation):
-        batches.split(torch.arange(n_tokens), validation=validation)
 
 
 @given(st.sampled_from([[], [0.5], [[1, 2]], [-1], [1, 2**31], ["a"]]))

@@ -142,32 +142,6 @@ def loader(
     )
 
 
-def split(
-    tokens: Int[Tensor, "n_tokens"], *, validation: float = 0.1
-) -> tuple[Int[Tensor, "n_train"], Int[Tensor, "n_validation"]]:
-    """Return the text's beginning, to train on, and its end, to validate on: views of it.
-
-    Args:
-        tokens: The text.
-        validation: Share of the tokens held back, above 0 and below 1.
-
-    Raises:
-        ValueError: If `validation` is out of range, or a side would be empty.
-
-    Examples:
-        >>> split(torch.arange(5), validation=0.4)
-        (tensor([0, 1, 2]), tensor([3, 4]))
-    """
-    if not 0 < validation < 1:
-        raise ValueError(f"validation must be above 0 and below 1, got {validation}")
-    cut_at = len(tokens) - round(len(tokens) * validation)
-    if not 0 < cut_at < len(tokens):
-        raise ValueError(
-            f"validation={validation} of {len(tokens)} tokens leaves one side empty: give more text"
-        )
-    return tokens[:cut_at], tokens[cut_at:]
-
-
 def save_tokens(path: Path, ids: Sequence[int] | Int[Tensor, "n_tokens"]) -> None:
     """Write token ids as a NumPy file of 32-bit integers, whole or not at all.
 

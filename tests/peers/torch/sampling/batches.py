@@ -1,18 +1,14 @@
-"""PyTorch: `TensorDataset`, `DistributedSampler`, `DataLoader` and `random_split`."""
+"""PyTorch: `TensorDataset`, `DistributedSampler` and `DataLoader`."""
 
 from itertools import islice
 
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset, random_split
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 DEVIATIONS = {
     "every-epoch-is-new": (
         "DistributedSampler of PyTorch 2.13 adds the epoch to the seed",
         "assert True == (1 == 0)",
-    ),
-    "split-shares-nothing": (
-        "random_split of PyTorch 2.13 keeps no order",
-        "Tensor-likes are not equal",
     ),
     "device-of-the-text": (
         "the samplers of PyTorch 2.13 draw on its default device",
@@ -21,10 +17,6 @@ DEVIATIONS = {
     "rejects-negative": (
         "PyTorch 2.13 accepts it",
         "accepted what must be refused",
-    ),
-    "rejects-empty-split": (
-        "random_split of PyTorch 2.13 only warns",
-        "failed with UserWarning",
     ),
     "rejects-short-text": (
         "PyTorch 2.13 raises a RuntimeError",
@@ -54,9 +46,3 @@ def batch(windows, step, *, batch_size, seed):
     shuffle = sampler(len(windows), seed, epoch)
     loader = DataLoader(windows, batch_size, sampler=shuffle, drop_last=True)
     return tuple(next(islice(loader, place, None)))
-
-
-def split(tokens, *, validation=0.1):
-    return tuple(
-        tokens[part.indices] for part in random_split(tokens, [1 - validation, validation])
-    )

@@ -1,0 +1,81 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptspec.tokenization.bpe import BPE
+from known import known_models
+from strategies import LIFTED, assert_close, elsewhere, in_float64, rejects, sizes
+
+VOCAB = 4
+
+BYTES = BPE(())
+
+
+def cost(model, before, token):
+    """What a token costs after all that the model can read of the text before it."""
+    logits = model.eval()(torch.tensor(before[-model.config.context_length :]))[-1]
+    return -logits.to(LIFTED).log_softmax(-1)[token].item()
+
+
+@given(
+    known_models(VOCAB, sizes(1, 6)),
+    st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6),
+    st.data(),
+)
+def test_answers_follow_the_question(choice, model, question, data):
+    length = model.config.context_length
+    ids = st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=length)
+    answer = data.draw(ids, "answer")
+    text = [*question, *answer]
+    start = max(len(text) - 1 - length, 0)
+    expected = sum(cost(model, text[start:at], text[at]) for at in range(len(question), len(text)))
+    nats = torch.tensor(choice.answer_nll(model, question, answer))
+    assert_close(nats, torch.tensor(expected), **in_float64(atol=1e-9))
+
+
+@given(
+    known_models(BYTES.vocab_size, st.just(16)),
+    st.text("ab é", max_size=5),
+    st.lists(st.text("ab é", min_size=1, max_size=4), min_size=1, max_size=4, unique=True),
+    st.booleans(),
+    st.data(),
+)
+def test_the_cheapest_is_chosen(choice, model, question, answers, per_byte, data):
+    asked = [BYTES.end_of_text, *BYTES.encode(question)]
+    costs = {
+        answer: choice.answer_nll(model, asked, BYTES.encode(answer))
+        / (len(answer.encode()) if per_byte else 1)
+        for answer in answers
+    }
+    how = {} if per_byte else {"per_byte": False}  # per byte unless told otherwise
+    for order in (answers, data.draw(st.permutations(answers), "order")):
+        chosen = choice.choose(model, BYTES, question, order, **how)
+        assert costs[order[chosen]] <= min(costs.values()) + 1e-9
+
+
+@given(known_models(BYTES.vocab_size, sizes(2, 5)), st.text("ab", min_size=1, max_size=2))
+def test_reads_where_the_model_is(choice, model, answer):
+    expected = choice.answer_nll(model, [1], BYTES.encode(answer))
+    with elsewhere():
+        measured = choice.answer_nll(model, [1], BYTES.encode(answer))
+    assert measured == expected
+
+
+@given(known_models(BYTES.vocab_size, sizes(3, 5)), st.text("ab", max_size=3))
+def test_reads_in_eval_mode(choice, model, question):
+    mode = model.training
+    choice.choose(model, BYTES, question, ["a", "b"])
+    assert not any(model.modes)
+    assert model.training == mode
+
+
+@given(known_models(BYTES.vocab_size, sizes(1, 5)))
+def test_rejects_what_cannot_be_chosen(choice, model):
+    length = model.config.context_length
+    with rejects("answers", "[]"):
+        choice.choose(model, BYTES, "?", [])
+    for answer in ("", "a" * (length + 1)):
+        with rejects("answer", len(answer)):
+            choice.choose(model, BYTES, "?", ["a", answer])
+    with rejects("question", "[]"):
+        choice.answer_nll(model, [], [1])
