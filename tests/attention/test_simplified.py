@@ -1,18 +1,59 @@
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies import HUGE, assert_close, sequences, sizes, tensors
+from attending import (
+    ROUNDINGS,
+    assert_compiles,
+    assert_equals_formula,
+    assert_pure,
+    close,
+    largest,
+    real_sizes,
+    shares,
+    shrunk,
+    size,
+)
+from strategies import (
+    HALVES,
+    HUGE,
+    assert_close,
+    assert_rounded,
+    half_and_exact,
+    sequences,
+    sizes,
+    tensors,
+)
 
 
-@given(sequences())
+def formula(x):
+    return shares(x, x, scale=1) @ x
+
+
+def assert_is_formula(simplified, x):
+    assert_equals_formula(simplified.attend, formula, x, within=largest(x, x, x))
+    weights = simplified.attention_weights
+    assert_equals_formula(weights, lambda x: shares(x, x, scale=1), x, within=largest(x, x))
+
+
+@given(sequences(batch=2))
 def test_rows_are_distributions(simplified, x):
     weights = simplified.attention_weights(x)
     assert weights.shape == (*x.shape[:-1], x.shape[-2])
     assert (weights >= 0).all()
-    assert_close(weights.sum(-1), torch.ones(x.shape[:-1]))
+    assert_close(weights.sum(-1), torch.ones(x.shape[:-1]), **close(1))
+
+
+@given(sequences())
+def test_gradients_equal_the_formula(simplified, x):
+    assert_is_formula(simplified, x.double())
+
+
+def test_holds_at_real_sizes(simplified):
+    assert_is_formula(simplified, real_sizes() / 4)
 
 
 def dot(one, other):
@@ -27,7 +68,8 @@ def test_equals_the_plain_loop(simplified, x):
             scores = [dot(token, other) for other in text]
             parts = [math.exp(score - max(scores)) for score in scores]
             mix = [dot(parts, feature) / sum(parts) for feature in features]
-            assert_close(output, torch.tensor(mix))
+            tokens = torch.tensor(text)
+            assert_close(output, torch.tensor(mix), **close(largest(tokens, tokens, tokens)))
 
 
 @given(sequences(), st.data())
@@ -35,7 +77,8 @@ def test_stays_in_the_hull(simplified, x, data):
     direction = data.draw(tensors(x.shape[-1]), "direction")
     furthest = (x @ direction).amax(-1, keepdim=True)
     reached = simplified.attend(x) @ direction
-    assert (reached <= furthest + 1e-9 * (1 + furthest.abs())).all()
+    numbers = size(x) * direction.abs().sum().item()
+    assert (reached <= furthest + close(numbers)["atol"]).all()
 
 
 @given(sequences())
@@ -43,13 +86,14 @@ def test_reads_itself_first(simplified, x):
     weights, lengths = simplified.attention_weights(x), x.norm(dim=-1)
     own = weights.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
     no_longer = lengths.unsqueeze(-2) <= lengths.unsqueeze(-1)
-    assert ((weights <= own + 1e-9) | ~no_longer).all()
+    assert ((weights <= own + close(1)["atol"]) | ~no_longer).all()
 
 
 @given(sequences(), st.data())
 def test_order_does_not_matter(simplified, x, data):
     order = data.draw(st.permutations(range(x.shape[-2])), "order")
-    assert_close(simplified.attend(x[..., order, :]), simplified.attend(x)[..., order, :])
+    outputs = simplified.attend(x)
+    assert_close(simplified.attend(x[..., order, :]), outputs[..., order, :], **close(size(x)))
 
 
 @given(sequences(), st.data())
@@ -58,15 +102,38 @@ def test_equal_tokens_equal_outputs(simplified, x, data):
     one, other = data.draw(places, "one"), data.draw(places, "other")
     x[..., other, :] = x[..., one, :]
     outputs = simplified.attend(x)
-    assert_close(outputs[..., other, :], outputs[..., one, :])
+    assert_close(outputs[..., other, :], outputs[..., one, :], **close(size(x)))
 
 
 @given(sequences())
 def test_saying_it_twice_changes_nothing(simplified, x):
     outputs = simplified.attend(x)
-    assert_close(simplified.attend(torch.cat([x, x], -2)), torch.cat([outputs, outputs], -2))
+    again = simplified.attend(torch.cat([x, x], -2))
+    assert_close(again, torch.cat([outputs, outputs], -2), **close(size(x)))
 
 
 @given(sequences(), st.integers(0, HUGE))
 def test_finite_for_huge_inputs(simplified, x, exponent):
     assert simplified.attend(x * 10.0**exponent).isfinite().all()
+
+
+@given(sequences())
+def test_is_pure(simplified, x):
+    assert_pure(simplified.attend, x)
+    assert_pure(simplified.attention_weights, x)
+
+
+@given(sequences(time=st.sampled_from([2, 3, 4, 5, 600])))
+def test_half_precision_is_close(simplified, x):
+    for dtype in HALVES:
+        (half,), (exact,) = half_and_exact(dtype, shrunk(x))
+        weights, outputs = simplified.attention_weights(half), simplified.attend(half)
+        wanted, number = shares(exact, exact, scale=1), largest(exact, exact)
+        assert_rounded(weights, wanted, roundings=ROUNDINGS, largest=number)
+        number = largest(exact, exact, exact)
+        assert_rounded(outputs, wanted @ exact, roundings=ROUNDINGS, largest=number)
+
+
+@pytest.mark.slow
+def test_compiles_for_any_length(simplified):
+    assert_compiles(simplified.attend, [real_sizes(time, 6) for time in (5, 9, 33)])
