@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gptspec.checks import check_at_least
+
 
 def embed(
     ids: Int[Tensor, "*shape"], table: Float[Tensor, "vocab d_model"]
@@ -58,10 +60,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocab_size: int, d_model: int) -> None:
         super().__init__()
-        if vocab_size < 1:
-            raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
-        if d_model < 1:
-            raise ValueError(f"d_model must be at least 1, got {d_model}")
+        check_at_least(1, vocab_size=vocab_size, d_model=d_model)
         self.weight = nn.Parameter(torch.empty(vocab_size, d_model))
         nn.init.normal_(self.weight, std=0.02)
 

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least, check_positive
+
 
 def normalize(
     x: Float[Tensor, "*batch d_model"], eps: float = 1e-5
@@ -22,9 +24,11 @@ def normalize(
     Source:
         Ba et al. 2016, section 3, equation 3; `eps` as in OpenAI's gpt-2, src/model.py, `norm`.
     """
-    centred = x - x.mean(dim=-1, keepdim=True)
+    # 16 bits are too few for a mean and squares, so these are taken in 32, as torch's kernel does.
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    centred = wide - wide.mean(dim=-1, keepdim=True)
     variance = centred.square().mean(dim=-1, keepdim=True)
-    return centred / torch.sqrt(variance + eps)
+    return (centred / torch.sqrt(variance + eps)).to(x.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -40,7 +44,7 @@ class LayerNorm(nn.Module):
         bias: What is added to it, all zeros at first; None if there is none.
 
     Raises:
-        ValueError: If `d_model` is below 1 or `eps` is not above 0.
+        ValueError: If `d_model` is below 1, or `eps` not above 0 and finite.
 
     Examples:
         A new layer norm only normalizes: its scale is 1, its shift 0.
@@ -51,10 +55,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True) -> None:
         super().__init__()
-        if d_model < 1:
-            raise ValueError(f"d_model must be at least 1, got {d_model}")
-        if not eps > 0:
-            raise ValueError(f"eps must be above 0, got {eps}")
+        check_at_least(1, d_model=d_model)
+        check_positive(eps=eps)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(d_model))
         self.bias = nn.Parameter(torch.zeros(d_model)) if bias else None

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least, check_positive
+
 
 def rms_normalize(
     x: Float[Tensor, "*batch d_model"], eps: float = 1e-5
@@ -37,7 +39,7 @@ class RMSNorm(nn.Module):
         weight: What each feature is multiplied by, all ones at first.
 
     Raises:
-        ValueError: If `d_model` is below 1 or `eps` is not above 0.
+        ValueError: If `d_model` is below 1, or `eps` not above 0 and finite.
 
     Examples:
         A new RMS norm only normalizes: its scale is 1.
@@ -48,10 +50,8 @@ class RMSNorm(nn.Module):
 
     def __init__(self, d_model: int, *, eps: float = 1e-5) -> None:
         super().__init__()
-        if d_model < 1:
-            raise ValueError(f"d_model must be at least 1, got {d_model}")
-        if not eps > 0:
-            raise ValueError(f"eps must be above 0, got {eps}")
+        check_at_least(1, d_model=d_model)
+        check_positive(eps=eps)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(d_model))
 

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least, check_dropout
+
 
 def silu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Return each number times its sigmoid, a share between 0 and 1.
@@ -50,11 +52,8 @@ class SwiGLU(nn.Module):
         self, d_model: int, d_ff: int, *, dropout: float = 0.0, bias: bool = False
     ) -> None:
         super().__init__()
-        for name, width in {"d_model": d_model, "d_ff": d_ff}.items():
-            if width < 1:
-                raise ValueError(f"{name} must be at least 1, got {width}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        check_at_least(1, d_model=d_model, d_ff=d_ff)
+        check_dropout(dropout)
         self.gate = nn.Linear(d_model, d_ff, bias=bias)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gptspec.checks import check_at_least
 from gptspec.positions.relative import distances
 
 
@@ -33,8 +34,7 @@ def slopes(
         Press et al. 2022, section 3; other head counts as in the authors' code,
         fairseq/models/transformer.py.
     """
-    if n_heads < 1:
-        raise ValueError(f"n_heads must be at least 1, got {n_heads}")
+    check_at_least(1, n_heads=n_heads)
     power = 1 << (n_heads.bit_length() - 1)
     halves = [*range(2, 2 * power + 1, 2), *range(1, 2 * (n_heads - power), 2)]
     prices = [2 ** (-4 * half / power) for half in halves]

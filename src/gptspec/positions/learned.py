@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check_at_least
+
 
 class LearnedPositions(nn.Module):
     """A trainable table with one row per position, added to what stands there.
@@ -31,10 +33,7 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, context_length: int, d_model: int) -> None:
         super().__init__()
-        if context_length < 1:
-            raise ValueError(f"context_length must be at least 1, got {context_length}")
-        if d_model < 1:
-            raise ValueError(f"d_model must be at least 1, got {d_model}")
+        check_at_least(1, context_length=context_length, d_model=d_model)
         self.weight = nn.Parameter(torch.empty(context_length, d_model))
         nn.init.normal_(self.weight, std=0.01)
 
@@ -50,10 +49,9 @@ class LearnedPositions(nn.Module):
         Raises:
             ValueError: If a position is negative or beyond the table.
         """
+        check_at_least(0, start=start)
         context_length = len(self.weight)
         end = start + x.shape[-2]
-        if start < 0:
-            raise ValueError(f"start must be at least 0, got {start}")
         if end > context_length:
             raise ValueError(
                 f"positions {start} to {end - 1} exceed context_length={context_length}; "

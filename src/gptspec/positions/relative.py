@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from gptspec.checks import check, check_at_least
+
 
 def distances(
     query_time: int, key_time: int, *, device: torch.device | str | None = None
@@ -26,11 +28,8 @@ def distances(
         tensor([[-2, -1,  0,  1],
                 [-3, -2, -1,  0]])
     """
-    if not 0 <= query_time <= key_time:
-        raise ValueError(
-            f"query_time must be from 0 to key_time={key_time}, got {query_time}; "
-            "queries are the last positions of the keys"
-        )
+    fits = 0 <= query_time <= key_time
+    check("query_time", query_time, fits, f"from 0 to key_time={key_time}, as the last of the keys")
     keys = torch.arange(key_time, device=device)
     queries = keys[key_time - query_time :]
     return keys - queries[:, None]
@@ -38,13 +37,10 @@ def distances(
 
 def _near_buckets(n_buckets: int, max_distance: int, *, causal: bool) -> int:
     """Return how many of one direction's buckets hold a single distance: half of them."""
-    if causal and n_buckets < 2:
-        raise ValueError(f"n_buckets must be at least 2, got {n_buckets}")
-    if not causal and (n_buckets < 4 or n_buckets % 2):
-        raise ValueError(f"n_buckets must be even and at least 4 if not causal, got {n_buckets}")
+    fits = n_buckets >= 2 if causal else n_buckets >= 4 and n_buckets % 2 == 0
+    check("n_buckets", n_buckets, fits, "at least 2, or even and at least 4 if not causal")
     n_near = n_buckets // 2 if causal else n_buckets // 4
-    if max_distance <= n_near:
-        raise ValueError(f"max_distance must be above {n_near}, got {max_distance}")
+    check("max_distance", max_distance, max_distance > n_near, f"above {n_near}")
     return n_near
 
 
@@ -112,8 +108,7 @@ class RelativeBias(nn.Module):
         self, n_heads: int, *, n_buckets: int = 32, max_distance: int = 128, causal: bool = True
     ) -> None:
         super().__init__()
-        if n_heads < 1:
-            raise ValueError(f"n_heads must be at least 1, got {n_heads}")
+        check_at_least(1, n_heads=n_heads)
         _near_buckets(n_buckets, max_distance, causal=causal)
         self.n_buckets, self.max_distance, self.causal = n_buckets, max_distance, causal
         self.weight = nn.Parameter(torch.zeros(n_buckets, n_heads))
@@ -152,7 +147,7 @@ def clipped_embeddings(
     Source:
         Shaw et al. 2018, section 3.2.
     """
-    if len(table) % 2 == 0:
-        raise ValueError(f"table must have 2 k + 1 rows, an odd number, got {len(table)}")
-    reach = len(table) // 2
+    rows = len(table)
+    check("rows of table", rows, rows % 2 == 1, "2 k + 1, an odd number")
+    reach = rows // 2
     return table[distances(query_time, key_time, device=table.device).clamp(-reach, reach) + reach]

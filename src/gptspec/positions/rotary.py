@@ -1,11 +1,12 @@
 """Rotary positions: queries and keys turn with their place, so only distances show in scores."""
 
-import math
 from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from gptspec.checks import check, check_at_least, check_positive
 
 
 def angles(
@@ -42,14 +43,9 @@ def angles(
     Source:
         Su et al. 2021, section 3.2.2.
     """
-    if d_head < 2 or d_head % 2:
-        raise ValueError(f"d_head must be even and at least 2, got {d_head}")
-    if time < 0:
-        raise ValueError(f"time must be at least 0, got {time}")
-    if start < 0:
-        raise ValueError(f"start must be at least 0, got {start}")
-    if not 0 < theta < math.inf:
-        raise ValueError(f"theta must be positive and finite, got {theta}")
+    check("d_head", d_head, d_head >= 2 and d_head % 2 == 0, "even and at least 2")
+    check_at_least(0, time=time, start=start)
+    check_positive(theta=theta)
     # float64, since rounding grows with the position; on the CPU, since not every device has it.
     positions = torch.arange(start, start + time, dtype=torch.float64, device="cpu")
     exponents = torch.arange(0, d_head, 2, dtype=torch.float64, device="cpu") / d_head
@@ -84,8 +80,7 @@ def _turn(
     theta: float,
 ) -> tuple[Float[Tensor, "*batch time half"], Float[Tensor, "*batch time half"]]:
     """Return the pairs of x, given by their first and second features, turned by their angles."""
-    if not x.is_floating_point():
-        raise ValueError(f"x must have a floating type, got {x.dtype}")
+    check("type of x", x.dtype, x.is_floating_point(), "a floating one")
     time, d_head = x.shape[-2:]
     # A compiler's stand-ins for tensors must not be kept, and what is kept must not meet them.
     plain = type(x) is Tensor and not torch.compiler.is_compiling()
@@ -164,9 +159,8 @@ def interleaved_to_halves(
         tensor([0., 2., 4., 1., 3., 5.])
     """
     dim %= x.ndim
-    if n_heads < 1 or x.shape[dim] % (2 * n_heads):
-        raise ValueError(
-            f"n_heads must cut the {x.shape[dim]} features into heads of even width, got {n_heads}"
-        )
+    width = x.shape[dim]
+    fits = n_heads >= 1 and width % (2 * n_heads) == 0
+    check("n_heads", n_heads, fits, f"a number that cuts {width} features into even heads")
     pairs = torch.unflatten(x, dim, (n_heads, -1, 2))
     return pairs.transpose(dim + 1, dim + 2).flatten(dim, dim + 2)

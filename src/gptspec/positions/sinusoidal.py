@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check, check_at_least
+
 
 def sinusoids(
     time: int,
@@ -35,12 +37,8 @@ def sinusoids(
     Source:
         Vaswani et al. 2017, section 3.5.
     """
-    if d_model < 2 or d_model % 2:
-        raise ValueError(f"d_model must be even and at least 2, got {d_model}")
-    if time < 0:
-        raise ValueError(f"time must be at least 0, got {time}")
-    if start < 0:
-        raise ValueError(f"start must be at least 0, got {start}")
+    check("d_model", d_model, d_model >= 2 and d_model % 2 == 0, "even and at least 2")
+    check_at_least(0, time=time, start=start)
     # Angles grow with the position, and their rounding with them: bfloat16 cannot tell position
     # 256 from 257. So they are float64, and on the CPU since not every accelerator has it.
     positions = torch.arange(start, start + time, dtype=torch.float64, device="cpu")
