@@ -13,6 +13,7 @@ import tyro
 
 from litspec import judge as judging
 from litspec import report as reports
+from litspec.adapting import propose
 from litspec.check import check as find
 from litspec.exercise import exercise as write_exercise
 from litspec.implementations import substitute
@@ -155,10 +156,36 @@ def judge(
     )
     for verdict in verdicts:
         print(verdict)
-    done = sum(verdict.passed == len(verdict.results) for verdict in verdicts)
+    done = sum(
+        verdict.passed == len(verdict.results) and not verdict.unwritten for verdict in verdicts
+    )
     if len(verdicts) > 1:
         print(f"{done} of {len(verdicts)} concepts keep all their laws")
     return 0 if done == len(verdicts) else 1
+
+
+@app.command
+def adapt(
+    concept: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], out: Path | None = None
+) -> int:
+    """Begin an adapter: read a file, and write what in it answers to a concept, and what not yet.
+
+    Args:
+        concept: The concept, for example attention/multihead.
+        file: The file with the code; its neighbours are found when it is judged.
+        out: Where the adapter goes; printed if not given.
+    """
+    project = find_book()
+    text = propose(project, concept_at(project, concept), file)
+    if out is None:
+        print(text, end="")
+        return 0
+    if out.exists():
+        raise ValueError(f"{out} is there already: choose another name, or move it away first")
+    out.write_text(text, encoding="utf-8")
+    print(f"wrote {out}")
+    print(f"next: look at each TODO, then litspec judge {concept} {out}")
+    return 0
 
 
 @app.command

@@ -28,6 +28,32 @@ def exercise(project: Project, concept: Concept, folder: Path) -> Path:
     return file
 
 
+def unwritten(source: str) -> list[str]:
+    r"""Return the functions and methods whose body is nothing but `raise NotImplementedError`.
+
+    Examples:
+        >>> unwritten("def one(): raise NotImplementedError\nclass A:\n    def two(self): return 2")
+        ['one']
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return []
+    return [
+        f"{outer.name}.{node.name}" if isinstance(outer, ast.ClassDef) else node.name
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.Module | ast.ClassDef)
+        for node in outer.body
+        if isinstance(node, Function) and _body(node) == [TO_DO]
+    ]
+
+
+def _body(node: Function) -> list[str]:
+    """Return the statements of a function, without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return [ast.unparse(line) for line in body]
+
+
 def empty(source: str) -> str:
     r"""Return a module with signatures, annotations, docstrings and constants, but no bodies.
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from litspec.diagnosis import closest
+from litspec.exercise import unwritten
 from litspec.implementations import Implementation, open_module
 from litspec.modes import Mode, in_memory
 from litspec.outcomes import Kind, Outcome
@@ -42,12 +43,14 @@ class Verdict:
         results: One for each law, in the page's order.
         likely: Mistakes that break the same laws on the same examples, the one that explains most
             first, each with how alike it is, from 0 to 1.
+        unwritten: Functions of an exercise whose body is still to write.
     """
 
     project: Project
     concept: Concept
     results: tuple[Result, ...]
     likely: tuple[tuple[Mistake, float], ...] = ()
+    unwritten: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(tell(self))
@@ -132,10 +135,13 @@ def judge(
     seen = run(
         project, concepts, *pairs, *["--explain"] * explain, *options, f"--law-seconds={seconds}"
     )
-    return [
-        verdict(project, concept, seen.get(concept.path, ()), explain=explain)
-        for concept in concepts
-    ]
+    found = []
+    for concept in concepts:
+        one = verdict(project, concept, seen.get(concept.path, ()), explain=explain)
+        file = Path(targets[concept.path])
+        left = unwritten(file.read_text(encoding="utf-8")) if file.is_file() else ()
+        found.append(replace(one, unwritten=tuple(left)))
+    return found
 
 
 def verdict(
@@ -268,6 +274,9 @@ def tell(verdict: Verdict) -> Iterator[str]:
     for result in verdict.in_order:
         outcome = Outcome(result["outcome"])
         yield f"  {WORDS.get(outcome, outcome):7} {result['law']:32} {_offered(result)}".rstrip()
+    if verdict.unwritten:
+        names = ", ".join(verdict.unwritten)
+        yield f"\nStill to write: {names}. No law that holds speaks of that."
     if not verdict.broken:
         return
     yield ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 BLOCK = re.compile(r"(?P<indent>[ ]*)/// (?P<kind>law|mistake)\b(?:[ ]*\|[ ]*(?P<id>\S*))?[ ]*$")
 FENCE = re.compile(r"[ ]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
@@ -156,6 +157,23 @@ class Project:
     docs: Path
     source: Path
     tests: Path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The `[tool.litspec]` table."""
+        file = self.root / "pyproject.toml"
+        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["tool"]["litspec"]
+        return found
+
+    @property
+    def synonyms(self) -> dict[str, list[str]]:
+        """Other programs' names of parts and arguments, by ours."""
+        return dict(self.settings.get("synonyms", {}))
+
+    @property
+    def kit(self) -> str:
+        """The module that an adapter takes `adapt` from."""
+        return str(self.settings.get("kit", self.package))
 
     @classmethod
     def find(cls, start: Path) -> "Project":

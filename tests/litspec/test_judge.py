@@ -61,6 +61,14 @@ def test_a_missing_name_is_to_do(answer):
     assert "BROKEN" not in out
 
 
+def test_an_unwritten_body_is_not_a_finished_exercise(answer):
+    more = "def triple(number):\n    raise NotImplementedError\n"
+    code, out = answer(OFFERS_ONE + more)
+    assert code == 1
+    assert "2 of 2 laws hold" in out
+    assert "Still to write: triple." in out
+
+
 def test_a_name_that_is_close_is_proposed(answer):
     _, out = answer("def doubled(number): return 2 * number\n")
     assert "not offered: double (is it doubled?)" in out
