@@ -1,219 +1,199 @@
 import math
-from functools import partial
+from contextlib import nullcontext
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gptspec.attention import grouped_query, multihead, sliding_window
-from gptspec.positions.relative import RelativeBias
-from gptspec.positions.rotary import rotate
-from strategies import assert_close, rejects, sizes, tensors
+from gptspec.attention import sliding_window
+from strategies import (
+    HALVES,
+    assert_close,
+    assert_same,
+    assert_same_on_views,
+    gradients,
+    in_turns,
+    keeps,
+    rejects,
+    sizes,
+    tensors,
+)
+
+MODES = {"gradients": nullcontext, "none": torch.no_grad, "inference": torch.inference_mode}
 
 
 @st.composite
-def layers(draw, **fixed):
-    """Draw the arguments of a layer whose heads are of even width, as rotation wants it."""
-    n_kv_heads = draw(sizes(most=2), "n_kv_heads")
-    n_heads = n_kv_heads * draw(sizes(most=2), "heads of a group")
-    shape = {"d_in": draw(sizes(), "d_in"), "d_out": n_heads * 2 * draw(sizes(most=2), "d_head")}
-    shape |= {"n_heads": n_heads, "n_kv_heads": n_kv_heads}
-    shape |= {"bias": True} if draw(st.booleans(), "bias") else {}
-    return shape | {"window": draw(st.sampled_from([1, 2, 3, 4, None]), "window")} | fixed
-
-
-@st.composite
-def positions(draw, layer):
-    """Draw how a layer is told of positions: a rotation, and a bias for its scores."""
-    turn = draw(st.sampled_from([None, partial(rotate, theta=10.0)]), "rotate")
-    if not draw(st.booleans(), "biased"):
-        return turn, lambda *_: None
-    bias = RelativeBias(layer["n_heads"], n_buckets=4, max_distance=3)
-    bias.weight.data = draw(tensors(*bias.weight.shape), "bias")
-    return turn, bias
-
-
-def texts(layer, batch=1):
-    return tensors(sizes(1, 7), layer["d_in"], batch=batch)
-
-
-@st.composite
-def chunks(draw, x):
-    """Cut a text, anywhere and as often as there are tokens."""
-    cuts = sorted(draw(st.sets(st.integers(1, x.shape[-2])), "cuts") | {x.shape[-2]})
-    return [x[..., a:b, :] for a, b in zip([0, *cuts], cuts, strict=False)]
-
-
-def read(attend, parts, turn=None, bias=lambda *_: None):
-    """Read a text in chunks."""
-    memory = attend.new_cache()
-    outputs = []
-    for part in parts:
-        time = part.shape[-2]
-        added = bias(time, len(memory) + time)
-        outputs.append(attend(part, rotate=turn, score_bias=added, cache=memory))
-    return torch.cat(outputs, dim=-2)
-
-
-@given(layers(), st.data())
-def test_cached_is_full(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    x = data.draw(texts(layer), "x")
-    turn, bias = data.draw(positions(layer))
-    parts = data.draw(chunks(x), "chunks")
-    whole = attend(x, rotate=turn, score_bias=bias(x.shape[-2], x.shape[-2]))
-    assert_close(read(attend, parts, turn, bias), whole)
-
-
-@given(layers(window=None), st.data())
-def test_plain_is_grouped_query(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    del layer["window"]
-    theirs = grouped_query.GroupedQueryAttention(**layer)
-    theirs.load_state_dict(attend.state_dict())
-    x = data.draw(texts(layer), "x")
-    assert_close(attend(x), theirs(x))
-
-
-@given(layers(), st.data())
-def test_window_and_bias_take_part(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    x = data.draw(texts(layer), "x")
-    bias = data.draw(tensors(layer["n_heads"], x.shape[-2], x.shape[-2]), "bias")
-    mixes = sliding_window.attend(*attend.project(x), window=layer["window"], bias=bias)
-    assert_close(attend(x, score_bias=bias), attend.output(multihead.merge_heads(mixes)))
-
-
-@given(layers(), st.data())
-def test_keys_turn_once(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    x = data.draw(texts(layer), "x")
-    parts = data.draw(chunks(x), "chunks")
-    turned = []
-
-    def turn(heads, *, start):
-        turned.append((heads.shape[-3], range(start, start + heads.shape[-2])))
-        return heads
-
-    read(attend, parts, turn)
-    expected, start = [], 0
-    for part in parts:
-        places = range(start, start := start + part.shape[-2])
-        expected += [(layer["n_heads"], places), (layer["n_kv_heads"], places)]
-    assert turned == expected
-    turned.clear()
-    attend(x, rotate=turn)
-    assert [places for _, places in turned] == [range(x.shape[-2])] * 2
-
-
-@given(layers(), st.data())
-def test_texts_apart(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    x = data.draw(tensors(sizes(1, 3), sizes(1, 7), layer["d_in"]), "x")
-    text = data.draw(st.integers(0, len(x) - 1), "text")
-    parts = data.draw(chunks(x), "chunks")
-    alone = read(attend, [part[text] for part in parts])
-    assert_close(read(attend, parts)[text], alone)
-
-
-@given(layers(), st.data())
-def test_caches_apart(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    first, second = data.draw(texts(layer, batch=0)), data.draw(texts(layer, batch=0))
-    memories = attend.new_cache(), attend.new_cache()
-    outputs = [], []
-    for t in range(max(len(first), len(second))):  # in turns
-        for text, memory, output in zip([first, second], memories, outputs, strict=True):
-            if t < len(text):
-                output.append(attend(text[t : t + 1], cache=memory))
-    for text, output in zip([first, second], outputs, strict=True):
-        assert_close(torch.cat(output), attend(text))
-
-
-@st.composite
-def rows(draw, d_head=2):
+def rows(draw, least=0, d_head=2):
     """Keys and values of a text, in chunks of any lengths."""
     shape = *draw(st.lists(sizes(1, 2), max_size=1)), draw(sizes(1, 2))
-    lengths = draw(st.lists(sizes(1, 4), min_size=1, max_size=6))
+    lengths = draw(st.lists(sizes(least, 4), min_size=1, max_size=6))
     return [(draw(tensors(*shape, n, d_head)), draw(tensors(*shape, n, d_head))) for n in lengths]
 
 
-@given(st.none() | sizes(), rows())
-def test_append_is_concatenation(cache, window, parts):
+def windows():
+    return st.sampled_from([1, 2, 3, 4, None])
+
+
+@st.composite
+def chunked(draw):
+    """Queries, keys and values of a text, and where to cut it."""
+    *axes, time = draw(st.lists(sizes(1, 2), max_size=2)), draw(sizes(1, 7))
+    shape = *axes[0], time, draw(sizes(1, 3))
+    text = [draw(tensors(*shape)) for _ in range(3)]
+    return text, sorted(draw(st.sets(st.integers(1, time)), "cuts") | {time})
+
+
+def long():
+    """A prompt of 1,000 tokens in 12 heads, and a hundred that are written one by one."""
+    source = torch.Generator(torch.get_default_device()).manual_seed(0)
+    text = [torch.randn(12, 1100, 2, generator=source) for _ in range(3)]
+    return text, range(1000, 1101)
+
+
+def parts(text, cuts):
+    """A text, cut: queries, keys and values of each chunk."""
+    for start, end in zip([0, *cuts], cuts, strict=False):
+        yield [x[..., start:end, :] for x in text]
+
+
+@given(chunked(), windows(), st.sampled_from(list(MODES)))
+@example(long(), None, "none")
+@example(long(), 300, "none")
+def test_cached_is_full(cache, text, window, mode):
+    text, cuts = text
     memory = cache.Cache(window)
-    seen = [part[..., :0, :] for part in parts[0]]
-    for part in parts:
+    with MODES[mode]():
+        read = [cache.cached_attention(*part, memory) for part in parts(text, cuts)]
+    whole = sliding_window.sliding_window_attention(*text, window=window)
+    assert_close(torch.cat(read, dim=-2), whole)
+
+
+@given(chunked(), windows())
+def test_gradient_of_the_chunk(cache, text, window):
+    """As if what was kept had always been given."""
+    text, cuts = text
+    memory = cache.Cache(window)
+    start = 0
+    for part in parts(text, cuts):
+        queries, *new = chunk = [x.clone().requires_grad_() for x in part]
+        ours = cache.cached_attention(*chunk, memory)
+        past = (x[..., :start, :] for x in text[1:])
+        read = [torch.cat(pair, dim=-2) for pair in zip(past, new, strict=True)]
+        theirs = sliding_window.sliding_window_attention(queries, *read, window=window)
+        assert_close(gradients(ours, *chunk), gradients(theirs, *chunk))
+        start += queries.shape[-2]
+
+
+@given(chunked(), windows())
+def test_keeps_no_graph(cache, text, window):
+    text, cuts = text
+    memory = cache.Cache(window)
+    chunks = [[x.clone().requires_grad_() for x in part] for part in parts(text, cuts)]
+    outputs = [cache.cached_attention(*chunk, memory) for chunk in chunks]
+    for earlier in chunks[:-1]:
+        assert not any(gradient.any() for gradient in gradients(outputs[-1], *earlier))
+
+
+@given(st.none() | sizes(), rows(), st.lists(st.sampled_from(list(MODES)), min_size=6, max_size=6))
+def test_append_is_concatenation(cache, window, chunks, modes):
+    memory = cache.Cache(window)
+    seen = [part[..., :0, :] for part in chunks[0]]
+    for chunk, mode in zip(chunks, modes, strict=False):
         kept = len(memory)
-        seen = [torch.cat(pair, dim=-2) for pair in zip(seen, part, strict=True)]
-        returned = memory.append(*part)
+        seen = [torch.cat(pair, dim=-2) for pair in zip(seen, chunk, strict=True)]
+        try:
+            with keeps(*chunk), MODES[mode]():
+                returned = memory.append(*chunk)
+        except RuntimeError as error:
+            raise AssertionError(f"refused in mode {mode}: {error}") from error
         for ours, theirs in zip(returned, seen, strict=True):
-            assert ours.shape[-2] == kept + part[0].shape[-2]
-            assert_close(ours, theirs[..., -ours.shape[-2] :, :], rtol=0, atol=0)
+            assert ours.shape[-2] == kept + chunk[0].shape[-2]
+            assert_same(ours.clone(), theirs[..., theirs.shape[-2] - ours.shape[-2] :, :])
         assert memory.time == seen[0].shape[-2]
 
 
-@given(st.none() | sizes(2), rows())
-def test_equals_hugging_face(cache, window, parts):
+@given(rows(), st.sampled_from([*HALVES, torch.float32, torch.float64]))
+def test_type_of_the_input(cache, chunks, dtype):
+    memory = cache.Cache()
+    for chunk in chunks:
+        keys, values = memory.append(*(x.to(dtype) for x in chunk))
+        assert keys.dtype == values.dtype == dtype
+
+
+@given(rows())
+def test_owns_what_it_keeps(cache, chunks):
+    """What was handed in, and with gradients what was handed out, may be changed."""
+    memory, plain = cache.Cache(), cache.Cache()
+    for chunk in chunks:
+        expected = [x.clone() for x in plain.append(*chunk)]
+        given = [x.clone() for x in chunk]
+        returned = memory.append(*given)
+        assert_same([*returned], expected)
+        for x in (*given, *returned):
+            x.fill_(77)
+
+
+@given(rows())
+def test_lies_in_memory_as_it_likes(cache, chunks):
+    for keys, values in chunks:
+        assert_same_on_views(lambda x: cache.Cache().append(x, values), keys)
+        assert_same_on_views(lambda x: cache.Cache().append(keys, x), values)
+
+
+@given(rows(least=1), rows(least=1), st.none() | sizes())
+def test_caches_apart(cache, first, second, window):
+    def read(chunks):
+        memory = cache.Cache(window)
+        for chunk in chunks:
+            with torch.no_grad():
+                returned = [x.clone() for x in memory.append(*chunk)]
+            yield returned
+
+    assert_same(in_turns(read(first), read(second)), [list(read(first)), list(read(second))])
+
+
+@given(st.none() | sizes(2), rows(least=1))
+def test_equals_hugging_face(cache, window, chunks):
     """Not for a window of 1, in which theirs keeps everything."""
     memory = cache.Cache(window)
     theirs = DynamicLayer() if window is None else DynamicSlidingWindowLayer(window)
-    for keys, values in parts:
+    for keys, values in chunks:
         batch = [x.view(-1, *x.shape[-3:]) for x in (keys, values)]
         for our, their in zip(memory.append(keys, values), theirs.update(*batch), strict=True):
             assert_close(our, their[0] if our.ndim < 4 else their, rtol=0, atol=0)
 
 
-@given(sizes(1, 5), rows(), st.booleans())
-def test_forgets_what_nobody_reads(cache, window, parts, of_a_layer):
-    shape = {"d_in": 1, "d_out": 1, "n_heads": 1, "n_kv_heads": 1}
-    layer = cache.CachedAttention(**shape, window=window)
-    memory = layer.new_cache() if of_a_layer else cache.Cache(window)
-    for part in parts:
-        keys, _ = memory.append(*part)
+@given(sizes(1, 5), rows())
+@example(window=300, chunks=[(torch.zeros(12, 700, 2), torch.zeros(12, 700, 2))])
+def test_forgets_what_nobody_reads(cache, window, chunks):
+    memory = cache.Cache(window)
+    for chunk in chunks:
+        keys, _ = memory.append(*chunk)
         assert len(memory) == min(memory.time, window - 1)
-    one = [row[..., -1:, :] for row in parts[-1]]
-    for _ in range(20):
-        keys, _ = memory.append(*one)
-    longest = max(part[0].shape[-2] for part in parts)
+    one = [x.new_zeros(*x.shape[:-2], 1, x.shape[-1]) for x in chunks[-1]]
+    with torch.no_grad():
+        for _ in range(20):
+            keys, _ = memory.append(*one)
+    longest = max(chunk[0].shape[-2] for chunk in chunks)
     room = 2 * 2 * (window + longest) * one[0].nbytes  # keys and values, with room for as many
     assert keys.untyped_storage().nbytes() <= room
 
 
-@given(sizes(1, 100))
-def test_seldom_copies(cache, time):
+@given(sizes(1, 100), st.sampled_from(["none", "inference"]))
+@example(1100, "none")
+def test_seldom_copies(cache, time, mode):
     memory, row = cache.Cache(), torch.zeros(1, 1, 1)
-    stores = [memory.append(row, row)[0].untyped_storage() for _ in range(time)]
+    with MODES[mode]():
+        stores = [memory.append(row, row)[0].untyped_storage() for _ in range(time)]
     moves = len({store.data_ptr() for store in stores})
     assert moves <= 1 + math.log2(time)
 
 
-@given(layers(), st.data())
-def test_keeps_no_graph(cache, layer, data):
-    attend = cache.CachedAttention(**layer)
-    _, keys, values = attend.project(data.draw(texts(layer), "x"))
-    memory = cache.Cache(layer["window"])
-    for _ in range(2):
-        assert not any(kept.requires_grad for kept in memory.append(keys, values))
-
-
-@given(layers(d_out=4, n_heads=2, n_kv_heads=1), st.sampled_from([0.1, 0.5]))
-def test_drops_in_training_only(cache, layer, dropout):
-    """2,000 texts of one token, whose only weight is 1; the share is within 6 standard errors."""
-    attend = cache.CachedAttention(**layer | {"bias": False}, dropout=dropout)
-    x = torch.ones(2000, 1, layer["d_in"])
-    attend.output.weight.data = torch.eye(4)  # shows each head's mix
-    values = attend.value(x).repeat(1, 1, 2)
-    dropped = (attend(x) == 0).unflatten(-1, (2, -1)).all(-1)
-    error = (dropout * (1 - dropout) / dropped.numel()) ** 0.5
-    assert abs(dropped.double().mean() - dropout) < 6 * error
-    assert_close(attend.eval()(x), values)
-
-
 @given(rows(), st.data())
-def test_rejects_other_texts(cache, parts, data):
+def test_rejects_other_texts(cache, chunks, data):
     memory = cache.Cache()
-    keys, values = parts[0]
+    keys, values = chunks[0]
     memory.append(keys, values)
     shape = list(keys.shape)
     axis = data.draw(st.sampled_from([n for n in range(len(shape)) if n != len(shape) - 2]), "axis")
@@ -221,11 +201,10 @@ def test_rejects_other_texts(cache, parts, data):
     *held, _, width = keys.shape
     with rejects("keys", tuple(shape), tuple(held), f"width {width}"):
         memory.append(torch.zeros(shape), torch.zeros(shape))
+    assert memory.time == keys.shape[-2]
 
 
 @given(st.integers(max_value=0))
 def test_rejects_empty_window(cache, window):
     with rejects("window", window):
         cache.Cache(window)
-    with rejects("window", window):
-        cache.CachedAttention(2, 2, n_heads=1, n_kv_heads=1, window=window)

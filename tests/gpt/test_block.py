@@ -1,32 +1,66 @@
+import math
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
+from gptspec.attention.grouped_query import repeat_heads
+from gptspec.attention.multihead import merge_heads, split_heads
+from gptspec.attention.sliding_window import window_mask
+from gptspec.gpt.config import GPTConfig
 from gptspec.positions.rotary import rotate
-from strategies import assert_close, rejects, sequences, sizes, tensors
+from strategies import (
+    assert_close,
+    assert_same_on_views,
+    gradients,
+    keeps,
+    owned,
+    sequences,
+    sizes,
+    tensors,
+)
+
+OTHER = {"vocab_size": 1, "context_length": 1, "n_layers": 1}  # a block knows nothing of these
 
 
 @st.composite
-def shapes(draw, **fixed):
-    """Sizes and kinds of a block: its width, and the arguments after it."""
+def shapes(draw, d_head=None, **fixed):
+    """Sizes and kinds of a block."""
     n_kv_heads = draw(sizes(1, 2))
     n_heads = n_kv_heads * draw(sizes(1, 2))
     shape = {
+        "d_model": n_heads * (draw(sizes(1, 3)) if d_head is None else d_head),
         "n_heads": n_heads,
-        "d_ff": draw(sizes()),
+        "d_ff": draw(st.none() | sizes()),
+        "bias": draw(st.booleans()),
         "n_kv_heads": draw(st.sampled_from([n_kv_heads, None])),
         "window": draw(st.none() | sizes(1, 4)),
         "norm": draw(st.sampled_from(["layer", "rms"])),
         "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
         "norm_eps": draw(st.sampled_from([1e-5, 0.1])),
     }
-    return n_heads * draw(sizes(1, 3)), shape | fixed
+    return GPTConfig(**OTHER, **shape | fixed)
+
+
+def built(block, config):
+    """A block whose norms scale, and whose biases are not 0."""
+    made = block.Block(config)
+    source = torch.Generator(torch.get_default_device()).manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim == 1:
+                parameter.normal_(generator=source)
+    return made
+
+
+def rotation(config):
+    """Rotation by hand, where the heads are of even width."""
+    return partial(rotate, theta=10.0) if config.d_model // config.n_heads % 2 == 0 else None
 
 
 @given(sizes(1, 4), sizes(1, 3), sizes(), st.booleans(), st.sampled_from([None, 0.1]), st.data())
@@ -34,7 +68,8 @@ def test_equals_torch(block, n_heads, d_head, d_ff, bias, eps, data):
     """The kinds that came first, which are also the defaults."""
     d_model = n_heads * d_head
     unusual = {} if eps is None else {"norm_eps": eps}
-    ours = block.Block(d_model, n_heads=n_heads, d_ff=d_ff, bias=bias, **unusual)
+    shape = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "bias": bias}
+    ours = block.Block(GPTConfig(**OTHER, **shape, **unusual))
     theirs = nn.TransformerEncoderLayer(
         d_model, n_heads, d_ff, dropout=0, bias=bias, layer_norm_eps=eps or 1e-5,
         activation=partial(F.gelu, approximate="tanh"), batch_first=True, norm_first=True,
@@ -54,22 +89,26 @@ def test_equals_torch(block, n_heads, d_head, d_ff, bias, eps, data):
             getattr(inner, f"in_proj_{name}").copy_(stacked)
             for target, source in pairs:
                 getattr(target, name).copy_(getattr(source, name))
-    x = data.draw(tensors(sizes(), sizes(), d_model), "x")
+    x = data.draw(tensors(sizes(), sizes(), d_model), "x").requires_grad_()
     mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
-    assert_close(ours(x), theirs(x, mask, is_causal=True))
+    y, expected = ours(x), theirs(x, mask, is_causal=True)
+    assert_close(y, expected)
+    learned = (
+        [norm.weight for norm in (ours.attention_norm, ours.feed_forward_norm)],
+        [norm.weight for norm in (theirs.norm1, theirs.norm2)],
+    )
+    assert_close(gradients(y, x, *learned[0]), gradients(expected, x, *learned[1]))
 
 
-@given(shapes(norm="rms", feed_forward="swiglu", window=None), st.booleans(), st.data())
-def test_equals_llama(block, shape, bias, data):
+@given(shapes(d_head=2, norm="rms", feed_forward="swiglu", window=None), st.data())
+def test_equals_llama(block, config, data):
     """In float32, since transformers' norm and softmax compute in it whatever they are given."""
-    d_model, of = shape
-    if d_model // of["n_heads"] % 2:
-        d_model *= 2  # heads are turned in pairs
-    ours = block.Block(d_model, **of, bias=bias).float()
+    ours = block.Block(config).float()
     config = LlamaConfig(
-        hidden_size=d_model, intermediate_size=of["d_ff"], num_attention_heads=of["n_heads"],
-        num_key_value_heads=of["n_kv_heads"], attention_bias=bias, mlp_bias=bias,
-        rms_norm_eps=of["norm_eps"], attn_implementation="eager",
+        hidden_size=config.d_model, intermediate_size=config.feed_forward_width,
+        num_attention_heads=config.n_heads, num_key_value_heads=config.n_kv_heads,
+        attention_bias=config.bias, mlp_bias=config.bias,
+        rms_norm_eps=config.norm_eps, attn_implementation="eager",
     )  # fmt: skip
     theirs = LlamaDecoderLayer(config, layer_idx=0).float()
     attention, inner = ours.attention, ours.feed_forward
@@ -83,35 +122,84 @@ def test_equals_llama(block, shape, bias, data):
     ]:  # fmt: skip
         torch.nn.init.normal_(source.weight, std=0.5)
         target.load_state_dict(source.state_dict())
-    x = data.draw(tensors(sizes(), sizes(), d_model), "x").float()
+    x = data.draw(tensors(sizes(), sizes(), config.hidden_size), "x").float()
     time = x.shape[1]
     angles = LlamaRotaryEmbedding(config)(x, torch.arange(time)[None])
     future = torch.full((time, time), -torch.inf).triu(1).float()
     assert_close(ours(x, rotate=rotate), theirs(x, future, position_embeddings=angles))
 
 
-@given(shapes(), st.data())
-def test_attention_knows_positions(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of)
-    x = data.draw(sequences(d_model=d_model), "x")
-    added = data.draw(tensors(sizes_of["n_heads"], x.shape[-2], x.shape[-2]), "score bias")
-    turn = partial(rotate, theta=10.0) if d_model // sizes_of["n_heads"] % 2 == 0 else None
-    nn.init.zeros_(layer.feed_forward.down.weight)
-    nn.init.zeros_(layer.feed_forward.down.bias)
-    y = layer(x, rotate=turn, score_bias=added)
-    found = layer.attention(layer.attention_norm(x), rotate=turn, score_bias=added)
-    assert_close(y, x + found)
+def linear(part, x):
+    return F.linear(x, part.weight, part.bias)
+
+
+def normalized(norm, x, config):
+    if config.norm == "rms":
+        return F.rms_norm(x, norm.weight.shape, norm.weight, config.norm_eps)
+    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, config.norm_eps)
+
+
+def attended(attention, x, config, turn, bias):
+    n_kv_heads = config.n_kv_heads or config.n_heads
+    queries = split_heads(linear(attention.query, x), config.n_heads)
+    keys, values = (
+        split_heads(linear(part, x), n_kv_heads) for part in (attention.key, attention.value)
+    )
+    if turn is not None:
+        queries, keys = turn(queries), turn(keys)
+    keys, values = (repeat_heads(part, config.n_heads // n_kv_heads) for part in (keys, values))
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    scores = scores if bias is None else scores + bias
+    mask = window_mask(x.shape[-2], x.shape[-2], config.window)
+    weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+    return linear(attention.output, merge_heads(weights @ values))
+
+
+def fed_forward(inner, x, config):
+    if config.feed_forward == "swiglu":
+        return linear(inner.down, F.silu(linear(inner.gate, x)) * linear(inner.up, x))
+    return linear(inner.down, F.gelu(linear(inner.up, x), approximate="tanh"))
 
 
 @given(shapes(), st.data())
-def test_cached_is_full(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of)
-    x = data.draw(sequences(d_model=d_model), "x")
+@example(GPTConfig(**OTHER, d_model=96, n_heads=12, n_kv_heads=4, window=300), None)
+def test_two_branches_add(block, config, data):
+    """From the weights alone, and the configuration; in evaluation mode too."""
+    layer = built(block, config)
+    if data is None:
+        x = torch.randn(1100, 96, generator=torch.Generator().manual_seed(0))
+        positions = {"rotate": partial(rotate, theta=10.0)}
+    else:
+        layer.train(data.draw(st.booleans(), "training"))
+        x = data.draw(sequences(d_model=config.d_model), "x")
+        bias = data.draw(tensors(config.n_heads, x.shape[-2], x.shape[-2]), "score bias")
+        positions = {"rotate": rotation(config), "score_bias": bias.requires_grad_()}
+        names = data.draw(st.sets(st.sampled_from(list(positions))), "positions")
+        positions = {name: positions[name] for name in names}
+    x.requires_grad_()
+    turn, bias = positions.get("rotate"), positions.get("score_bias")
+    with keeps(x, layer):
+        y = owned(lambda: layer(x, **positions))
+    seen = normalized(layer.attention_norm, x, config)
+    middle = x + attended(layer.attention, seen, config, turn, bias)
+    seen = normalized(layer.feed_forward_norm, middle, config)
+    expected = middle + fed_forward(layer.feed_forward, seen, config)
+    assert_close(y, expected)
+    parts = [layer.attention_norm, layer.attention, layer.feed_forward_norm, layer.feed_forward]
+    parts = [part for part in parts if isinstance(part, nn.Module)]
+    about = [x, *parts] if bias is None else [x, bias, *parts]
+    assert_close(gradients(y, *about), gradients(expected, *about))
+    if data is not None:
+        assert_same_on_views(layer, x.detach())
+
+
+@given(shapes(), st.data())
+def test_cached_is_full(block, config, data):
+    layer = built(block, config)
+    x = data.draw(sequences(d_model=config.d_model), "x")
     cut = data.draw(st.integers(0, x.shape[-2]), "cut")
-    bias = data.draw(tensors(sizes_of["n_heads"], x.shape[-2], x.shape[-2]), "bias")
-    turn = partial(rotate, theta=10.0) if d_model // sizes_of["n_heads"] % 2 == 0 else None
+    bias = data.draw(tensors(config.n_heads, x.shape[-2], x.shape[-2]), "bias")
+    turn = rotation(config)
     memory = layer.attention.new_cache()
     parts = []
     for start, end in [(0, cut), (cut, x.shape[-2])]:
@@ -121,41 +209,37 @@ def test_cached_is_full(block, shape, data):
     assert_close(torch.cat(parts, dim=-2), layer(x, rotate=turn, score_bias=bias))
 
 
-@given(shapes(), st.data())
-def test_zeroed_outputs_change_nothing(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of, dropout=0.5)
-    x = data.draw(sequences(d_model=d_model), "x")
+@given(shapes(dropout=0.5), st.data())
+def test_zeroed_outputs_change_nothing(block, config, data):
+    layer = block.Block(config)
+    x = data.draw(sequences(d_model=config.d_model), "x")
     for projection in [layer.attention.output, layer.feed_forward.down]:
-        nn.init.zeros_(projection.weight)
-        nn.init.zeros_(projection.bias)
+        for parameter in projection.parameters():
+            nn.init.zeros_(parameter)
     assert_close(layer(x), x, rtol=0, atol=0)
 
 
 @given(shapes(norm="layer"), st.data())
-def test_shift_passes_through(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of)
-    x = data.draw(sequences(d_model=d_model), "x")
+def test_shift_passes_through(block, config, data):
+    layer = block.Block(config)
+    x = data.draw(sequences(d_model=config.d_model), "x")
     shift = data.draw(tensors(*x.shape[:-1], 1), "shift")
     assert_close(layer(x + shift), layer(x) + shift)
 
 
-@given(shapes(norm="layer"), sizes(1, 8), st.data())
-def test_gradient_is_conserved(block, shape, depth, data):
-    d_model, sizes_of = shape
-    x = data.draw(sequences(d_model=d_model), "x").requires_grad_()
-    y = nn.Sequential(*(block.Block(d_model, **sizes_of) for _ in range(depth)))(x)
+@given(shapes(norm="layer", norm_eps=0.1), sizes(1, 8), st.data())
+def test_gradient_is_conserved(block, config, depth, data):
+    x = data.draw(sequences(d_model=config.d_model), "x").requires_grad_()
+    y = nn.Sequential(*(block.Block(config) for _ in range(depth)))(x)
     push = data.draw(tensors(*x.shape), "push")
     (gradient,) = torch.autograd.grad(y, x, push)
     assert_close(gradient.sum(-1), push.sum(-1))
 
 
 @given(shapes(), st.data())
-def test_no_future(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of)
-    x = data.draw(sequences(d_model=d_model), "x")
+def test_no_future(block, config, data):
+    layer = built(block, config)
+    x = data.draw(sequences(d_model=config.d_model), "x")
     cut = data.draw(st.integers(0, x.shape[-2]), "cut")
     future = data.draw(tensors(*x[..., cut:, :].shape), "future")
     changed = torch.cat([x[..., :cut, :], future], dim=-2)
@@ -163,34 +247,35 @@ def test_no_future(block, shape, data):
 
 
 @given(shapes(), st.data())
-def test_texts_apart(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of)
-    x = data.draw(tensors(sizes(), sizes(), d_model), "x")
+def test_texts_apart(block, config, data):
+    layer = built(block, config)
+    x = data.draw(tensors(sizes(), sizes(), config.d_model), "x")
     text = data.draw(st.integers(0, len(x) - 1), "text")
     y = layer(x)
     assert y.shape == x.shape
     assert_close(y[text], layer(x[text]))
 
 
-@given(shapes(), st.booleans())
-def test_parameter_count(block, shape, bias):
-    d_model, sizes_of = shape
-    layer, d_ff = block.Block(d_model, **sizes_of, bias=bias), sizes_of["d_ff"]
-    d_kv = d_model * (sizes_of["n_kv_heads"] or sizes_of["n_heads"]) // sizes_of["n_heads"]
-    n_up = 2 if sizes_of["feed_forward"] == "swiglu" else 1
+@given(shapes())
+def test_parameter_count(block, config):
+    layer, d_model = block.Block(config), config.d_model
+    wide = 8 * d_model // 3 if config.feed_forward == "swiglu" else 4 * d_model
+    d_ff = config.d_ff or wide
+    d_kv = d_model * (config.n_kv_heads or config.n_heads) // config.n_heads
+    n_up = 2 if config.feed_forward == "swiglu" else 1
     count = 2 * d_model * (d_model + d_kv) + (1 + n_up) * d_model * d_ff + 2 * d_model
-    count += bias * (3 * d_model + 2 * d_kv + n_up * d_ff)
-    count += bias * 2 * d_model * (sizes_of["norm"] == "layer")
+    count += config.bias * (3 * d_model + 2 * d_kv + n_up * d_ff)
+    count += config.bias * 2 * d_model * (config.norm == "layer")
     assert sum(parameter.numel() for parameter in layer.parameters()) == count
 
 
-@given(shapes(), st.data())
-def test_dropout_is_off_in_eval(block, shape, data):
-    d_model, sizes_of = shape
-    layer = block.Block(d_model, **sizes_of, dropout=0.5).eval()
-    x = data.draw(sequences(d_model=d_model), "x")
-    assert_close(layer(x), layer(x), rtol=0, atol=0)
+@given(shapes(dropout=0.5), st.data())
+def test_dropout_is_off_in_eval(block, config, data):
+    layer = block.Block(config).eval()
+    x = data.draw(sequences(d_model=config.d_model), "x")
+    with keeps(layer):
+        first = layer(x)
+    assert_close(first, layer(x), rtol=0, atol=0)
 
 
 @given(
@@ -201,7 +286,8 @@ def test_dropout_is_off_in_eval(block, shape, data):
 )
 def test_drops_weights_and_branches(block, place, dropout, d_model, kind):
     """2,000 draws: the share kept is within 6 standard errors of what is asked for."""
-    layer = block.Block(d_model, n_heads=1, d_ff=2, dropout=dropout, feed_forward=kind)
+    shape = {"d_model": d_model, "n_heads": 1, "d_ff": 2, "dropout": dropout}
+    layer = block.Block(GPTConfig(**OTHER, **shape, feed_forward=kind))
     last = {"attention": layer.attention.output, "feed_forward": layer.feed_forward.down}
     for projection in [layer.attention.value, *last.values()]:
         nn.init.zeros_(projection.weight)
@@ -216,18 +302,3 @@ def test_drops_weights_and_branches(block, place, dropout, d_model, kind):
     kept = (added != 0).to(added.dtype)
     assert_close(added, kept / keep)
     assert abs(kept.mean().item() - keep) < 6 * (keep * (1 - keep) / 2000) ** 0.5
-
-
-@given(
-    st.tuples(st.just("dropout"), st.floats(max_value=-0.001) | st.floats(min_value=1))
-    | st.tuples(
-        st.sampled_from(["d_model", "n_heads", "n_kv_heads", "d_ff"]), st.integers(max_value=0)
-    )
-    | st.tuples(st.sampled_from(["n_heads", "n_kv_heads"]), st.integers(5))
-    | st.tuples(st.just("window"), st.integers(max_value=0))
-    | st.tuples(st.sampled_from(["norm", "feed_forward"]), st.sampled_from(["", "batch", "relu"]))
-)
-def test_rejects_shape(block, wrong):
-    name, value = wrong
-    with rejects(name, value):
-        block.Block(**{"d_model": 4, "n_heads": 2, "d_ff": 4, name: value})

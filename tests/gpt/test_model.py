@@ -1,12 +1,13 @@
 import json
 import math
 import random
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -14,8 +15,21 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from gptspec.positions.alibi import alibi
+from gptspec.positions.rotary import rotate
 from gptspec.positions.sinusoidal import sinusoids
-from strategies import assert_close, elsewhere, rejects, sizes, token_ids, unchecked, unwritten
+from strategies import (
+    assert_close,
+    assert_same_on_views,
+    elsewhere,
+    gradients,
+    keeps,
+    owned,
+    rejects,
+    sizes,
+    token_ids,
+    unchecked,
+    unwritten,
+)
 
 SMALL = {"vocab_size": 5, "context_length": 3, "d_model": 4, "n_layers": 1, "n_heads": 2}
 GPT2 = {"positions": "learned", "norm": "layer", "feed_forward": "gelu"}
@@ -63,6 +77,16 @@ def build(model, shape):
         for parameter in gpt.parameters():
             parameter.normal_()
     return gpt
+
+
+def by_hand(gpt, ids):
+    """The vectors that the first block should read."""
+    x, (time, d_model) = gpt.tokens.weight[ids], (ids.shape[-1], gpt.config.d_model)
+    if gpt.config.positions == "learned":
+        return x + gpt.positions.weight[:time]
+    if gpt.config.positions == "sinusoidal":
+        return x * d_model**0.5 + sinusoids(time, d_model)
+    return x
 
 
 @st.composite
@@ -161,11 +185,66 @@ def test_equals_llama(model, shape, data):
     assert_close(gpt(ids), llama(gpt)(ids).logits)
 
 
+LONG = {"vocab_size": 9, "context_length": 1100, "d_model": 4, "n_layers": 1, "n_heads": 2}
+DEEP = {"vocab_size": 9, "context_length": 30, "d_model": 96, "n_layers": 5, "n_heads": 12}
+
+
+@settings(max_examples=100)  # so that all kinds come up
+@given(shapes(), st.data())
+@example(LONG | {"positions": "learned"}, None)
+@example(DEEP | {"positions": "rotary", "n_kv_heads": 4}, None)
+def test_is_its_parts(model, shape, data):
+    gpt = build(model, shape)
+    ids = (
+        torch.arange(shape["context_length"]) % 9
+        if data is None
+        else data.draw(texts(shape), "ids")
+    )
+    x = by_hand(gpt, ids)
+    theta, heads, time = shape.get("theta", 10_000.0), shape["n_heads"], ids.shape[-1]
+    positions = {}
+    match shape["positions"]:
+        case "rotary":
+            positions["rotate"] = partial(rotate, theta=theta)
+        case "alibi":
+            positions["score_bias"] = alibi(heads, time, time)
+        case "relative":
+            positions["score_bias"] = gpt.positions(time, time)
+    for block in gpt.blocks:
+        x = block(x, **positions)
+    expected = nn.functional.linear(gpt.norm(x), gpt.head.weight)
+    logits = gpt(ids)
+    assert_close(logits, expected)
+    assert_close(gradients(logits, gpt), gradients(expected, gpt))
+
+
+@settings(max_examples=8)  # each trains a model
+@given(
+    shapes(vocab_size=16, context_length=8, d_model=16, n_heads=2, n_kv_heads=1, d_ff=None), seeds
+)
+def test_memorizes_a_batch(model, shape, seed):
+    """Ids that do not occur twice in a text, so that a model without positions can do it too."""
+    torch.manual_seed(seed)
+    gpt = model.GPT(model.GPTConfig(**shape | {"n_kv_heads": 1, "n_layers": 1, "window": None}))
+    ids = torch.stack([torch.randperm(16)[:9] for _ in range(4)])
+    optimizer = torch.optim.Adam(gpt.parameters(), lr=0.02)
+    for _ in range(100):
+        logits = gpt(ids[:, :-1])
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert math.exp(-loss.item()) > 0.9
+
+
 @few
 @given(shapes(), st.integers(0, 2), st.data())
 def test_logits_shape(model, shape, batch, data):
-    ids = data.draw(texts(shape, batch), "ids")
-    assert build(model, shape)(ids).shape == (*ids.shape, shape["vocab_size"])
+    ids, gpt = data.draw(texts(shape, batch), "ids"), build(model, shape)
+    with keeps(ids, gpt):
+        logits = owned(lambda: gpt(ids))
+    assert logits.shape == (*ids.shape, shape["vocab_size"])
+    assert_same_on_views(gpt, ids)
 
 
 @few
@@ -176,6 +255,7 @@ def test_no_future(model, shape, data):
     cut = data.draw(st.integers(0, len(ids)), "cut")
     changed = torch.cat([ids[:cut], (ids[cut:] + 1) % shape["vocab_size"]])
     assert_close(gpt(changed)[:cut], gpt(ids)[:cut])
+    assert_close(gpt(ids[:cut]), gpt(ids)[:cut])
 
 
 @few
@@ -281,12 +361,7 @@ def test_stream_begins_with_tokens(model, shape, data):
     gpt.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     ids = data.draw(texts(shape), "ids")
     gpt(ids)
-    expected, time = gpt.tokens.weight[ids], ids.shape[-1]
-    if shape["positions"] == "learned":
-        expected = expected + gpt.positions.weight[:time]
-    elif shape["positions"] == "sinusoidal":
-        expected = expected * shape["d_model"] ** 0.5 + sinusoids(time, shape["d_model"])
-    assert_close(seen[0], expected)
+    assert_close(seen[0], by_hand(gpt, ids))
 
 
 @few
@@ -337,7 +412,9 @@ def test_tied_is_one_tensor(model, shape):
 def test_parameter_count(model, shape):
     config = model.GPTConfig(**shape)
     parameters = list(model.GPT(config).parameters())
-    assert sum(parameter.numel() for parameter in parameters) == model.parameter_count(config)
+    with keeps():
+        count = model.parameter_count(config)
+    assert sum(parameter.numel() for parameter in parameters) == count
     d_model, gated = shape["d_model"], shape["feed_forward"] == "swiglu"
     d_kv = d_model * (shape["n_kv_heads"] or shape["n_heads"]) // shape["n_heads"]
     d_ff = shape["d_ff"] or (8 * d_model // 3 if gated else 4 * d_model)
@@ -346,8 +423,8 @@ def test_parameter_count(model, shape):
     block += (3 * d_model + 2 * d_kv + (1 + gated) * d_ff) * shape["bias"]
     places = {"learned": shape["context_length"] * d_model, "relative": 32 * shape["n_heads"]}
     tables = shape["vocab_size"] * (2 - shape["tied"]) * d_model + places.get(shape["positions"], 0)
-    assert model.parameter_count(config) == tables + shape["n_layers"] * block + norm
-    assert isinstance(model.parameter_count(config), int)
+    assert count == tables + shape["n_layers"] * block + norm
+    assert isinstance(count, int)
 
 
 @few
@@ -364,14 +441,16 @@ def test_every_parameter_learns(model, shape, d_model):
 
 
 @few
-@given(shapes(dropout=0.5), st.booleans(), st.data())
-def test_reads_in_eval_mode(model, shape, training, data):
-    gpt = build(model, shape).train(training)
+@given(shapes(dropout=0.5), seeds, st.data())
+def test_reads_in_eval_mode(model, shape, seed, data):
+    gpt, choose = build(model, shape), random.Random(seed).choice
+    for part in gpt.modules():
+        part.training = choose([True, False])
     ids = data.draw(texts(shape), "ids")
-    logits = gpt.read(ids)
-    with rejects("context_length"):
-        gpt.read(ids.repeat(1, shape["context_length"] + 1))
-    assert gpt.training == gpt.blocks[0].training == training
+    with keeps(gpt, ids):
+        logits = gpt.read(ids)
+        with rejects("context_length"):
+            gpt.read(ids.repeat(1, shape["context_length"] + 1))
     assert not logits.requires_grad
     assert_close(logits, gpt.eval()(ids))
 

@@ -3,22 +3,26 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gptspec.checks import check_at_least
 from gptspec.positions.relative import distances
 
 
 def window_mask(
-    query_time: int, key_time: int, window: int, *, device: torch.device | str | None = None
+    query_time: int,
+    key_time: int,
+    window: int | None,
+    *,
+    device: torch.device | str | None = None,
 ) -> Bool[Tensor, "query_time key_time"]:
     """Return which keys (columns) each query (row) may read: itself and `window - 1` before it.
 
     Args:
         query_time: Number of queries, the last positions of the text.
         key_time: Number of keys.
-        window: How many keys a query reads at most; `key_time` or more hides the future only.
+        window: How many keys a query reads at most; None for the whole past.
         device: Where the mask shall be; the default device if None.
 
     Raises:
@@ -31,30 +35,27 @@ def window_mask(
         tensor([[ True,  True,  True, False],
                 [False,  True,  True,  True]])
     """
-    if window < 1:
-        raise ValueError(f"window must be at least 1, got {window}; a token reads at least itself")
+    if window is not None:
+        check_at_least(1, window=window)  # a token reads at least itself
     distance = distances(query_time, key_time, device=device)
-    return (-window < distance) & (distance <= 0)
+    past = distance <= 0
+    return past if window is None else past & (distance > -window)
 
 
-def attend(
-    queries: Float[Tensor, "*batch heads query_time d_head"],
-    keys: Float[Tensor, "*batch kv_heads key_time d_head"],
-    values: Float[Tensor, "*batch kv_heads key_time d_head"],
+def sliding_window_attention(
+    queries: Float[Tensor, "*batch query_time d_head"],
+    keys: Float[Tensor, "*batch key_time d_head"],
+    values: Float[Tensor, "*batch key_time d_value"],
     *,
-    window: int | None = None,
-    bias: Float[Tensor, "heads query_time key_time"] | None = None,
-    dropout: float = 0.0,
-) -> Float[Tensor, "*batch heads query_time d_head"]:
-    """Return what each query reads from the past in its window, through one kernel.
+    window: int | None,
+) -> Float[Tensor, "*batch query_time d_value"]:
+    """Return what each query reads from the past in its window, written as the formula is.
 
     Args:
-        queries: Of the last positions of the text, in heads.
-        keys: Of all positions, in as many heads or fewer.
+        queries: Of the last positions of the text.
+        keys: Of all positions.
         values: Of all positions.
-        window: As in `window_mask`; None for the whole past.
-        bias: Added to the scores.
-        dropout: Share of the weights that are set to zero.
+        window: As in `window_mask`.
 
     Raises:
         ValueError: If `window` is below 1, or there are more queries than keys.
@@ -62,8 +63,8 @@ def attend(
     Examples:
         A query that prefers nothing reads its window evenly.
 
-        >>> values = torch.tensor([[[3.0], [5.0], [7.0]]])
-        >>> attend(torch.zeros(1, 3, 1), torch.zeros(1, 3, 1), values, window=2).squeeze(0)
+        >>> values = torch.tensor([[3.0], [5.0], [7.0]])
+        >>> sliding_window_attention(torch.zeros(3, 1), torch.zeros(3, 1), values, window=2)
         tensor([[3.],
                 [4.],
                 [6.]])
@@ -71,24 +72,7 @@ def attend(
     Source:
         Child et al. 2019; Jiang et al. 2023, section 2.
     """
-    query_time, key_time = queries.shape[-2], keys.shape[-2]
-    window = max(key_time, 1) if window is None else window  # a text may be empty, a window not
-    mask = None
-    # A square of the whole past is the kernel's own mask; a single query, the last, has no future.
-    alone = query_time == 1 <= key_time
-    if bias is not None or window < key_time or not (alone or query_time == key_time):
-        mask = window_mask(query_time, key_time, window, device=queries.device)
-    if mask is not None and bias is not None:
-        mask = bias.masked_fill(~mask, -math.inf)
-        # As many axes as the queries have: the kernel is several times slower with fewer.
-        mask = mask.expand(*queries.shape[:-3], *mask.shape)
-    return F.scaled_dot_product_attention(
-        queries,
-        keys,
-        values,
-        attn_mask=mask,
-        dropout_p=dropout,
-        # What a compiler compares are symbols: `all` makes a plain bool of them.
-        is_causal=all([mask is None, query_time == key_time]),
-        enable_gqa=queries.shape[-3] != keys.shape[-3],
-    )
+    (query_time, d_head), key_time = queries.shape[-2:], keys.shape[-2]
+    scores = queries @ keys.mT / math.sqrt(d_head)
+    mask = window_mask(query_time, key_time, window, device=scores.device)
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1) @ values

@@ -1,11 +1,12 @@
 """Configuration: the sizes and kinds that make one GPT differ from another."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gptspec.gpt.block import FeedForwardKind, NormKind
+from gptspec.checks import check, check_at_least, check_dropout, check_multiple, check_positive
 
+NormKind = Literal["layer", "rms"]
+FeedForwardKind = Literal["gelu", "swiglu"]
 PositionKind = Literal["learned", "sinusoidal", "relative", "rotary", "alibi", "none"]
 
 
@@ -67,30 +68,30 @@ class GPTConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads"):
-            self._check_size(name)
+        check_at_least(
+            1,
+            vocab_size=self.vocab_size,
+            context_length=self.context_length,
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            n_heads=self.n_heads,
+        )
         for name in ("d_ff", "n_kv_heads", "window"):
             if getattr(self, name) is not None:
-                self._check_size(name)
-        for whole, part in {"d_model": "n_heads", "n_heads": "n_kv_heads"}.items():
-            size, divisor = getattr(self, whole), getattr(self, part)
-            if divisor is not None and size % divisor:
-                raise ValueError(
-                    f"{whole} must be a multiple of {part}, got {whole}={size} and {part}={divisor}"
-                )
-        number = type(self.dropout) in (int, float)
-        self._check("dropout", number and 0 <= self.dropout < 1, "at least 0 and below 1")
-        for name in ("theta", "norm_eps"):
-            value = getattr(self, name)
-            number = type(value) in (int, float)
-            self._check(name, number and 0 < value < math.inf, "a number above 0")
+                check_at_least(1, **{name: getattr(self, name)})
+        check_multiple(d_model=self.d_model, n_heads=self.n_heads)
+        if self.n_kv_heads is not None:
+            check_multiple(n_heads=self.n_heads, n_kv_heads=self.n_kv_heads)
+        check_dropout(self.dropout)
+        check_positive(theta=self.theta, norm_eps=self.norm_eps)
         for name in ("bias", "tied"):
-            self._check(name, type(getattr(self, name)) is bool, "True or False")
+            value = getattr(self, name)
+            check(name, value, isinstance(value, bool), "True or False")
         choices = {"positions": PositionKind, "norm": NormKind, "feed_forward": FeedForwardKind}
         for name, kinds in choices.items():
-            known = get_args(kinds)
-            self._check(name, getattr(self, name) in known, f"one of {', '.join(known)}")
-        # Both kinds of clock hands take two numbers each: of the vector, or of each head's.
+            value, known = getattr(self, name), get_args(kinds)
+            check(name, value, value in known, f"one of {', '.join(known)}")
+        # Both kinds work on pairs of numbers: of the vector, or of each head's.
         pairs = {"sinusoidal": self.d_model, "rotary": self.d_model // self.n_heads}
         if pairs.get(self.positions, 0) % 2:
             raise ValueError(
@@ -104,11 +105,3 @@ class GPTConfig:
         if self.d_ff is not None:
             return self.d_ff
         return 8 * self.d_model // 3 if self.feed_forward == "swiglu" else 4 * self.d_model
-
-    def _check_size(self, name: str) -> None:
-        size = getattr(self, name)
-        self._check(name, type(size) is int and size >= 1, "a whole number of at least 1")
-
-    def _check(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")

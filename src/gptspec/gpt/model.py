@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,15 +14,9 @@ from gptspec.attention.cache import Cache
 from gptspec.embeddings.token import TokenEmbedding
 from gptspec.gpt.block import Block, make_norm
 from gptspec.gpt.config import GPTConfig
-from gptspec.positions.alibi import alibi
-from gptspec.positions.learned import LearnedPositions
-from gptspec.positions.relative import RelativeBias
-from gptspec.positions.rotary import rotate
-from gptspec.positions.sinusoidal import SinusoidalPositions
+from gptspec.gpt.positions import make_positions
 
 __all__ = ["GPT", "GPTConfig", "parameter_count"]
-
-N_BUCKETS = 32  # of relative distances, as T5 has
 
 
 class GPT(nn.Module):
@@ -32,7 +25,7 @@ class GPT(nn.Module):
     Attributes:
         config: What it was built from.
         tokens: A `TokenEmbedding`.
-        positions: What is learned or added for positions; None where nothing is.
+        positions: How the model learns where tokens stand, one of the six `Positions`.
         blocks: The blocks, in the order in which they are read.
         norm: The last norm.
         head: An `nn.Linear` to the vocabulary, without bias.
@@ -50,30 +43,10 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = TokenEmbedding(config.vocab_size, config.d_model)
-        self.positions: LearnedPositions | SinusoidalPositions | RelativeBias | None = None
-        if config.positions == "learned":
-            self.positions = LearnedPositions(config.context_length, config.d_model)
-        elif config.positions == "sinusoidal":
-            self.positions = SinusoidalPositions(config.d_model)
-        elif config.positions == "relative":
-            self.positions = RelativeBias(config.n_heads, n_buckets=N_BUCKETS)
+        self.positions = make_positions(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            Block(
-                config.d_model,
-                n_heads=config.n_heads,
-                d_ff=config.feed_forward_width,
-                dropout=config.dropout,
-                bias=config.bias,
-                n_kv_heads=config.n_kv_heads,
-                window=config.window,
-                norm=config.norm,
-                norm_eps=config.norm_eps,
-                feed_forward=config.feed_forward,
-            )
-            for _ in range(config.n_layers)
-        )
-        self.norm = make_norm(config.norm, config.d_model, eps=config.norm_eps, bias=config.bias)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = make_norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._draw_projections()
         if config.tied:
@@ -107,18 +80,12 @@ class GPT(nn.Module):
                 f"{start + time} tokens exceed context_length={self.config.context_length}; "
                 "shorten the text, or train with a longer context"
             )
-        x = self.tokens(ids)
-        if isinstance(self.positions, SinusoidalPositions):  # their length grows with the width
-            x = x * math.sqrt(self.config.d_model)
-        if isinstance(self.positions, LearnedPositions | SinusoidalPositions):
-            x = self.positions(x, start)
-        x = self.dropout(x)
-        turn = None
-        if self.config.positions == "rotary":
-            turn = partial(rotate, theta=self.config.theta)
-        score_bias = self._score_bias(x, kept + time)  # once for all blocks
+        x = self.dropout(self.positions.embed(self.tokens(ids), start))
+        score_bias = self.positions.score_bias(  # once for all blocks
+            time, kept + time, dtype=x.dtype, device=x.device
+        )
         for block, layer_cache in zip(self.blocks, caches, strict=True):
-            x = block(x, rotate=turn, score_bias=score_bias, cache=layer_cache)
+            x = block(x, rotate=self.positions.rotate, score_bias=score_bias, cache=layer_cache)
         return self.head(self.norm(x))
 
     @torch.no_grad()
@@ -127,26 +94,16 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "*batch time vocab"]:
         """Return the logits without dropout, and nothing to learn from: for all but training.
 
-        Whatever mode the model is in, it is in it again afterwards.
+        Each of the model's modules is in its own mode again afterwards.
         """
-        training = self.training
+        modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
             logits: Tensor = self(ids, cache)
             return logits
         finally:
-            self.train(training)
-
-    def _score_bias(
-        self, x: Float[Tensor, "*batch time d_model"], key_time: int
-    ) -> Float[Tensor, "heads time key_time"] | None:
-        """Return what positions add to the scores of these tokens, the last of `key_time`."""
-        time = x.shape[-2]
-        if isinstance(self.positions, RelativeBias):
-            return self.positions(time, key_time)
-        if self.config.positions == "alibi":
-            return alibi(self.config.n_heads, time, key_time, dtype=x.dtype, device=x.device)
-        return None
+            for module, training in modes.items():
+                module.training = training
 
     @torch.no_grad()
     def _draw_projections(self) -> None:
@@ -200,7 +157,7 @@ class GPT(nn.Module):
 
 
 def parameter_count(config: GPTConfig) -> int:
-    """Return how many numbers a GPT of this shape learns, without building it.
+    """Return how many numbers a GPT of this shape learns, without memory for them.
 
     Examples:
         GPT-2, the smallest of the four published:
@@ -209,13 +166,6 @@ def parameter_count(config: GPTConfig) -> int:
         >>> parameter_count(GPTConfig(**shape, d_model=768, n_layers=12, n_heads=12))
         124439808
     """
-    d_model, d_ff = config.d_model, config.feed_forward_width
-    d_kv = d_model // config.n_heads * (config.n_kv_heads or config.n_heads)
-    n_up = 2 if config.feed_forward == "swiglu" else 1  # projections up to d_ff
-    tables = {"learned": config.context_length * d_model, "relative": N_BUCKETS * config.n_heads}
-    embeddings = config.vocab_size * (1 if config.tied else 2) * d_model
-    norm = 2 * d_model if config.bias and config.norm == "layer" else d_model
-    block = 2 * d_model * (d_model + d_kv) + (n_up + 1) * d_model * d_ff + 2 * norm
-    biases = 2 * (d_model + d_kv) + n_up * d_ff + d_model
-    positions = tables.get(config.positions, 0)
-    return embeddings + positions + config.n_layers * (block + biases * config.bias) + norm
+    with torch.device("meta"):  # shapes without numbers
+        model = GPT(config)
+    return sum(parameter.numel() for parameter in model.parameters())

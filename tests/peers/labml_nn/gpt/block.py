@@ -11,11 +11,13 @@ from torch import nn
 
 from peers.fitting import in_one_batch, rename
 
-DEVIATIONS = {
-    "rejects-shape": (
-        "labml-nn 0.5.1 accepts a share of 1",
-        "accepted what must be refused",
-    ),
+KINDS = {
+    "n_kv_heads": None,
+    "window": None,
+    "norm": "layer",
+    "norm_eps": 1e-5,
+    "feed_forward": "gelu",
+    "bias": True,
 }
 
 
@@ -24,20 +26,16 @@ def no_cache():
 
 
 class Block(TransformerLayer):
-    def __init__(
-        self, d_model, *, n_heads, d_ff, dropout=0.0, bias=True, n_kv_heads=None, window=None,
-        norm="layer", norm_eps=1e-5, feed_forward="gelu",
-    ):  # fmt: skip
-        if (n_kv_heads, window, norm, feed_forward) != (None, None, "layer", "gelu"):
+    def __init__(self, config):
+        if any(getattr(config, name) != kind for name, kind in KINDS.items()):
             raise NotImplementedError
-        if norm_eps != 1e-5:
-            raise NotImplementedError
-        if not bias:
-            raise NotImplementedError
-        attention = MultiHeadAttention(n_heads, d_model, dropout)
-        think = FeedForward(d_model, d_ff, 0.0, nn.GELU("tanh"))
+        attention = MultiHeadAttention(config.n_heads, config.d_model, config.dropout)
+        think = FeedForward(config.d_model, config.feed_forward_width, 0.0, nn.GELU("tanh"))
         super().__init__(
-            d_model=d_model, self_attn=attention, feed_forward=think, dropout_prob=dropout
+            d_model=config.d_model,
+            self_attn=attention,
+            feed_forward=think,
+            dropout_prob=config.dropout,
         )
         attention.new_cache = no_cache
         rename(self, self_attn="attention", norm_self_attn="attention_norm")

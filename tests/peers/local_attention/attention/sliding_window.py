@@ -1,15 +1,14 @@
 """lucidrains' `LocalAttention` with an exact window, which counts the past alone.
 
-It shares no heads: keys and values are repeated first. It knows no cache, and its bias is one
-for blocks: what asks for them is not offered.
+It knows no cache, and values are as wide as keys: what asks for others is not offered.
 """
 
 from local_attention import LocalAttention
 
 
-def attend(queries, keys, values, *, window=None, bias=None, dropout=0.0):
+def sliding_window_attention(queries, keys, values, *, window):
     time = queries.shape[-2]
-    if bias is not None or keys.shape[-2] != time:
+    if keys.shape != queries.shape or values.shape != keys.shape:
         raise NotImplementedError
     past = (time if window is None else window) - 1
     read = LocalAttention(
@@ -18,11 +17,5 @@ def attend(queries, keys, values, *, window=None, bias=None, dropout=0.0):
         causal=True,
         exact_windowsize=True,
         autopad=True,
-        dropout=dropout,
     )
-    n_repeats = queries.shape[-3] // keys.shape[-3]
-    return read(
-        queries,
-        keys.repeat_interleave(n_repeats, dim=-3),
-        values.repeat_interleave(n_repeats, dim=-3),
-    )
+    return read(queries, keys, values)

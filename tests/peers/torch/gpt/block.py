@@ -6,29 +6,23 @@ from types import SimpleNamespace
 from torch import nn
 from torch.nn import functional as F
 
-DEVIATIONS = {
-    "rejects-shape": (
-        "PyTorch 2.13 calls the sizes embed_dim and num_heads, and asserts",
-        "accepted what must be refused",
-    ),
-}
-
 KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "gelu"}
 
 
 class Block(nn.TransformerEncoderLayer):
-    def __init__(self, d_model, *, n_heads, d_ff, dropout=0.0, bias=True, norm_eps=1e-5, **kinds):
-        if any(kind != KINDS[name] for name, kind in kinds.items()):
+    def __init__(self, config):
+        if any(getattr(config, name) != kind for name, kind in KINDS.items()):
             raise NotImplementedError
         super().__init__(
-            d_model, n_heads, d_ff, dropout, partial(F.gelu, approximate="tanh"),
-            batch_first=True, norm_first=True, bias=bias, layer_norm_eps=norm_eps,
+            config.d_model, config.n_heads, config.feed_forward_width, config.dropout,
+            partial(F.gelu, approximate="tanh"), batch_first=True, norm_first=True,
+            bias=config.bias, layer_norm_eps=config.norm_eps,
         )  # fmt: skip
         self.attention_norm, self.feed_forward_norm = self.norm1, self.norm2
         self.feed_forward = SimpleNamespace(up=self.linear1, down=self.linear2)
         inner = self.self_attn  # which holds three projections in one tensor
         weights = inner.in_proj_weight.data.chunk(3)
-        biases = inner.in_proj_bias.data.chunk(3) if bias else [None] * 3
+        biases = inner.in_proj_bias.data.chunk(3) if config.bias else [None] * 3
         query, key, value = (
             SimpleNamespace(weight=weight, bias=bias)
             for weight, bias in zip(weights, biases, strict=True)

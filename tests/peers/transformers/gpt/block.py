@@ -8,26 +8,20 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from peers.transformers.gpt.feed_forward import remove_biases
 
-DEVIATIONS = {
-    "rejects-shape": (
-        "the message of transformers 5.23 says num_heads",
-        "accepted what must be refused",
-    ),
-}
-
 KINDS = {"n_kv_heads": None, "window": None, "norm": "layer", "feed_forward": "gelu"}
 
 
 class Block(GPT2Block):
-    def __init__(self, d_model, *, n_heads, d_ff, dropout=0.0, bias=True, norm_eps=1e-5, **kinds):
-        if any(kind != KINDS[name] for name, kind in kinds.items()):
+    def __init__(self, config):
+        if any(getattr(config, name) != kind for name, kind in KINDS.items()):
             raise NotImplementedError
-        config = GPT2Config(
-            n_embd=d_model, n_head=n_heads, n_inner=d_ff, attn_implementation="sdpa",
-            attn_pdrop=dropout, resid_pdrop=dropout, layer_norm_epsilon=norm_eps,
+        theirs = GPT2Config(
+            n_embd=config.d_model, n_head=config.n_heads, n_inner=config.feed_forward_width,
+            attn_implementation="sdpa", attn_pdrop=config.dropout, resid_pdrop=config.dropout,
+            layer_norm_epsilon=config.norm_eps,
         )  # fmt: skip
-        super().__init__(config, layer_idx=0)
-        if not bias:
+        super().__init__(theirs, layer_idx=0)
+        if not config.bias:
             remove_biases(self)
         name_parts(self)
 

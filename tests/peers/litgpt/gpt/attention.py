@@ -31,14 +31,18 @@ class Memory:
         return self.time
 
 
-class CachedAttention(Projections):
-    def __init__(self, d_in, d_out, *, n_heads, n_kv_heads, dropout=0.0, bias=False, window=None):
+class Attention(Projections):
+    def __init__(
+        self, d_model, *, n_heads, n_kv_heads=None, window=None, dropout=0.0, bias=True
+    ):  # fmt: skip
         if dropout:
             raise NotImplementedError
+        self.n_heads, self.window = n_heads, window
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
         self.settings = Config(
             block_size=LONGEST,
             n_layer=1,
-            n_embd=d_out,
+            n_embd=d_model,
             n_head=n_heads,
             n_query_groups=n_kv_heads,
             rotary_percentage=1.0,
@@ -46,7 +50,8 @@ class CachedAttention(Projections):
             sliding_window_size=window,
             sliding_window_indices=None if window is None else [1],
         )
-        super().__init__(d_in, d_out, d_kv=d_out // n_heads * n_kv_heads, bias=bias)
+        d_kv = d_model // n_heads * n_kv_heads
+        super().__init__(d_model, d_model, d_kv=d_kv, bias=bias)
 
     def new_cache(self):
         return Memory(CausalSelfAttention(self.settings, block_idx=0))
