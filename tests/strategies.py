@@ -5,10 +5,12 @@ failures replay, shrink, and print numbers short enough to follow by hand.
 """
 
 import copy
+import gc
 import itertools
 import math
 import random
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import torch
+from hypothesis import example
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -25,6 +28,7 @@ __all__ = [
     "HALVES",
     "HUGE",
     "LIFTED",
+    "RARE",
     "assert_close",
     "assert_rounded",
     "assert_same",
@@ -37,7 +41,9 @@ __all__ = [
     "in_turns",
     "keeps",
     "owned",
+    "rare_texts",
     "rejects",
+    "remembered",
     "sequences",
     "single_precision",
     "sizes",
@@ -55,6 +61,82 @@ AWKWARD = (
     *("Hello, world!", "  two  spaces", "\n\n", "\r\n\t", "it's I'LL", "123456", "aaaa"),
     *("naïve café", "e\u0301", "\ufeff", "日本語", "🙂👩\u200d👩\u200d👧", "\u00a0\u2003", "\x00"),
     *("<|endoftext|>", "<|unk|>"),
+    *(
+        "हिन्दी",
+        "_a__b",
+        "don’t",
+        "\v\f\x1c\x85\u2028\u3000",
+        "½٣²",
+        "İßſ",
+        "<|endoftext|",
+        "\u200b",
+    ),
+)
+
+# What is rarely drawn, each by itself; those that tell most stand first, for a diagnosis to see.
+RARE = (
+    *("it's I'LL", "a  b ", "1234567890", "a_b", "e\u0301", "हिन्दी", "\ufeffa", "a\r\n\r\nb"),
+    *(
+        "<|endoftext|>",
+        "a<|endoftext|>b<|unk|> c",
+        "日本語。🙂👍🏽",
+        "\u00a0a\u2003 b",
+        "",
+        "\x00",
+        " \n",
+        "...",
+    ),
+    *(
+        " ",
+        "_",
+        "7",
+        "'",
+        "\ufeff",
+        "\u0301",
+        "\n\n",
+        "\u200b",
+        "\x7f\x80\u07ff\u0800",
+        "\ud7ff\ue000",
+    ),
+    *(
+        "\uffff\U00010000\U0010ffff",
+        "ﬁ",
+        "İ",
+        "ß",
+        "ſ",
+        "\u1100\u1161",
+        "½²٣",
+        "a\ufeffb",
+        "__init__",
+    ),
+    *(
+        "'tis",
+        "we'd've",
+        "don’t",
+        "rock'n'roll",
+        "'S",
+        "1 22 333",
+        "1,000.5",
+        "1_000",
+        "x1y2",
+        "\t\tif",
+    ),
+    *(
+        "a\rb",
+        "a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\x85h\u2028i\u2029j\u3000k",
+        "नमस्ते दुनिया",
+        "👩\u200d👩\u200d👧🇩🇪",
+    ),
+    *(
+        "<|endoftext|",
+        "<|<|endoftext|>|>",
+        "<|endoftext|><|endoftext|>",
+        "<|END|>",
+        "(a [b] {c})",
+        "\\d+",
+    ),
+    *("a" * 300, " " * 300, "7" * 300),
+    " ".join(f"Line {n}: naïve 日本 🙂{n}'s\n" for n in range(300)),  # some 10,000 bytes
 )
 
 
@@ -112,6 +194,37 @@ def texts(max_size: int = 40) -> st.SearchStrategy[str]:
     awkward = st.sampled_from(AWKWARD)
     anything = st.text(st.characters(codec="utf-8"), max_size=max_size)
     return st.lists(awkward | anything, max_size=3).map("".join)
+
+
+def rare_texts(**others: Any) -> Callable[[Any], Any]:
+    """Let a property of a `text` see each rare one too, with these values of what else it draws."""
+
+    def decorate(property: Any) -> Any:
+        for text in reversed(RARE):
+            property = example(text=text, **others)(property)
+        return property
+
+    return decorate
+
+
+NUMBERS = itertools.count()
+
+
+def remembered(call: Callable[[int], Any]) -> float:
+    """Return how many objects Python keeps of a call, once 5,000 calls filled what is bounded.
+
+    Args:
+        call: Is given a number that was never given before.
+    """
+    with _unannotated():  # beartype would take most of the time
+        for number in itertools.islice(NUMBERS, 5_000):
+            call(number)
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for number in itertools.islice(NUMBERS, 1_000):
+            call(number)
+        gc.collect()
+        return (sys.getallocatedblocks() - before) / 1_000
 
 
 def unwritten(error: Exception) -> bool:
@@ -180,12 +293,21 @@ def elsewhere() -> Iterator[None]:
 @contextmanager
 def unchecked() -> Iterator[None]:
     """In the block shapes are not checked: the checks are no code for torch's compiler."""
+    try:
+        with _unannotated():
+            yield
+    finally:
+        torch.compiler.reset()
+
+
+@contextmanager
+def _unannotated() -> Iterator[None]:
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-        torch.compiler.reset()
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -230,13 +352,8 @@ def _surroundings() -> dict[str, Any]:
 def keeps(*values: Any) -> Iterator[None]:
     """The block changes none of these values (tensors, modules, lists, ...), nor a random state."""
     before = copy.deepcopy((*map(_frozen, values), _surroundings()))
-    # What checks the shapes of lists and tuples draws their items by Python's own generator.
-    checking = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
+    with _unannotated():  # beartype draws by Python's generator which item of a list it looks at
         yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", checking)
     assert_same((*map(_frozen, values), _surroundings()), before)
 
 

@@ -1,6 +1,7 @@
 """What arguments may be. Each refusal names the argument, what it must be, and what it was."""
 
 import math
+from collections.abc import Iterable
 
 
 def check(name: str, value: object, holds: bool, wanted: str) -> None:
@@ -85,6 +86,56 @@ def check_multiple(**values: int) -> None:
         raise ValueError(
             f"{whole} must be a multiple of {part}, got {whole}={size} and {part}={divisor}"
         )
+
+
+def check_text(**values: object) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        TypeError: If one is no `str`.
+
+    Examples:
+        >>> check_text(text=b"bytes")
+        Traceback (most recent call last):
+        TypeError: text must be a str, got bytes
+    """
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a str, got {type(value).__name__}")
+
+
+def check_several(**values: object) -> None:
+    """Refuse one text where several are due: its characters would pass for texts.
+
+    Raises:
+        TypeError: If one is a `str`.
+
+    Examples:
+        >>> check_several(texts="the cat")
+        Traceback (most recent call last):
+        TypeError: texts must be several texts, got a single str: put it in a list
+    """
+    for name, value in values.items():
+        if isinstance(value, str):
+            raise TypeError(f"{name} must be several texts, got a single str: put it in a list")
+
+
+def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
+    """Return ids as a list, and refuse one that a vocabulary does not have.
+
+    Raises:
+        ValueError: If an id is below 0, `vocab_size` or above, or no whole number.
+
+    Examples:
+        >>> check_ids([0, -1], 256)
+        Traceback (most recent call last):
+        ValueError: ids must be whole numbers from 0 to 255, got -1
+    """
+    ids = list(ids)
+    for id in ids:
+        if not (hasattr(id, "__index__") and 0 <= id < vocab_size):
+            check("ids", id, False, f"whole numbers from 0 to {vocab_size - 1}")
+    return ids
 
 
 def _number(value: object) -> bool:

@@ -1,7 +1,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strategies import rejects, texts
+from strategies import keeps, owned, rare_texts, rejects, remembered, texts
 
 SPECIALS = ["<|unk|>", "<|endoftext|>"]
 
@@ -11,14 +11,21 @@ policies = st.sampled_from(["error", "replace"])
 
 
 @given(marked_texts, collections, policies, st.booleans())
-@example(text="e\u0301", others=[], unknown="error", specials=False)
-@example(text="a\nb", others=[], unknown="error", specials=True)
+@rare_texts(others=[], unknown="error", specials=True)
+@rare_texts(others=["b"], unknown="replace", specials=False)
+@example(  # more than 16 bits hold
+    text="".join(map(chr, range(0xE000, 0xE000 + 70_000))),
+    others=[],
+    unknown="error",
+    specials=False,
+)
 def test_round_trip(characters, text, others, unknown, specials):
     tokenizer = characters.train([text, *others], unknown=unknown)
     assert tokenizer.decode(tokenizer.encode(text, specials=specials)) == text
 
 
 @given(texts(), collections)
+@rare_texts(collection=["a known text"])
 def test_one_id_a_character(characters, text, collection):
     tokenizer = characters.train(collection, unknown="replace")
     ids = tokenizer.encode(text)
@@ -27,6 +34,19 @@ def test_one_id_a_character(characters, text, collection):
 
 
 @given(collections, policies)
+@example(collection=["bBéeE!aA_9", "日a\ufeff🙂\U0010ffff"], unknown="replace")
+def test_sorted(characters, collection, unknown):
+    tokenizer = characters.train(collection, unknown=unknown)
+    alphabet = "".join(sorted(set("".join(collection))))
+    specials = SPECIALS if unknown == "replace" else SPECIALS[1:]
+    assert tokenizer.encode(alphabet) == list(range(len(alphabet)))
+    assert tokenizer.encode("".join(specials), specials=True) == [
+        len(alphabet) + place for place in range(len(specials))
+    ]
+
+
+@given(collections, policies)
+@example(collection=["".join(map(chr, range(0xE000, 0xE000 + 70_000)))], unknown="replace")
 def test_ids_without_gaps(characters, collection, unknown):
     tokenizer = characters.train(collection, unknown=unknown)
     ids = [id for text in collection for id in tokenizer.encode(text)]
@@ -36,35 +56,51 @@ def test_ids_without_gaps(characters, collection, unknown):
     assert set(ids) == set(range(tokenizer.vocab_size))
 
 
-@given(collections, st.data())
-def test_order_of_texts(characters, collection, data):
-    shuffled = data.draw(st.permutations(collection), "shuffled")
+orders = collections.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts)))
+
+
+@given(orders)
+@example(orders=(["aA", "Bb"], ["Bb", "aA"]))
+def test_order_of_texts(characters, orders):
+    collection, shuffled = orders
     one, other = characters.train(collection), characters.train(shuffled)
     assert one.vocab_size == other.vocab_size
     for text in collection:
         assert one.encode(text) == other.encode(text)
 
 
-@given(texts(), st.sampled_from("zΩ🦓"), st.data())
-def test_unknown_is_contained(characters, text, stranger, data):
+strangers = st.sampled_from(["z", "Ω", "🦓", "\u0301", "\n", "\ufeff"])
+places = st.floats(0, 1)  # how much of a text stands before
+
+
+@given(texts(), strangers, places)
+@rare_texts(stranger="z", place=0.5)
+@example(text="<|endoftext|>" * 500, stranger="\n", place=1.0)
+def test_unknown_is_contained(characters, text, stranger, place):
     text = text.replace(stranger, "")
     tokenizer = characters.train([text], unknown="replace")
-    cut = data.draw(st.integers(0, len(text)), "cut")
+    cut = int(place * len(text))
     ids = tokenizer.encode(text)
     unknown = tokenizer.encode("<|unk|>", specials=True)
     assert tokenizer.encode(text[:cut] + stranger + text[cut:]) == ids[:cut] + unknown + ids[cut:]
 
 
-@given(marked_texts, st.booleans(), st.sampled_from("zΩ🦓"), st.data())
-def test_unknown_is_refused(characters, text, specials, stranger, data):
+@given(marked_texts, st.booleans(), strangers, places)
+@rare_texts(specials=True, stranger="z", place=0.5)
+@example(text="<|endoftext|>" * 500, specials=True, stranger="\n", place=1.0)
+def test_unknown_is_refused(characters, text, specials, stranger, place):
     text = text.replace(stranger, "")
-    tokenizer = characters.train([text])
-    cut = data.draw(st.integers(0, len(text)), "cut")
-    with rejects("text", repr(stranger), f"position {cut}"):
-        tokenizer.encode(text[:cut] + stranger + text[cut:], specials=specials)
+    cut = int(place * len(text))
+    strange = text[:cut] + stranger + text[cut:]
+    alphabet = "".join(set(text))
+    for tokenizer in (characters.train([text]), characters.CharacterTokenizer(alphabet)):
+        with rejects("text", repr(stranger), f"position {cut}"):
+            tokenizer.encode(strange, specials=specials)
 
 
 @given(marked_texts, policies)
+@rare_texts(unknown="error")
+@rare_texts(unknown="replace")
 def test_specials_on_request(characters, text, unknown):
     tokenizer = characters.train([text, *SPECIALS], unknown=unknown)
     ends = tokenizer.encode("<|endoftext|>", specials=True)
@@ -72,15 +108,46 @@ def test_specials_on_request(characters, text, unknown):
     end = ends[0]
     assert getattr(tokenizer, "end_of_text", end) == end  # other libraries have no such name
     assert end not in tokenizer.encode(text)
-    assert tokenizer.encode(text, specials=True).count(end) == text.count("<|endoftext|>")
+    asked = tokenizer.encode(text, specials=True)
+    assert asked.count(end) == text.count("<|endoftext|>")
+    own = text.count("<|unk|>") if unknown == "replace" else 0  # where there is no such token
+    assert len(asked) == len(text) - 12 * asked.count(end) - 6 * own
 
 
-@given(collections, policies, st.integers())
-def test_rejects_ids(characters, collection, unknown, wrong):
+@given(texts(), collections, policies, st.lists(st.just(0), max_size=5))
+@rare_texts(others=["a b"], unknown="error", ids=[0, 0])
+def test_leaves_no_trace(characters, text, others, unknown, ids):
+    collection = [text, *others]
+    with keeps(collection, ids):
+        tokenizer = characters.train(iter(collection), unknown=unknown)
+        assert tokenizer.vocab_size == characters.train(collection, unknown=unknown).vocab_size
+        assert tokenizer.decode(iter(ids)) == tokenizer.decode(ids)
+        expected = owned(lambda: tokenizer.encode(text))
+        for handed_out in ("tokens", "ids"):
+            owned(lambda name=handed_out: getattr(tokenizer, name, None))
+        assert tokenizer.encode(text) == expected
+
+
+@given(st.sampled_from([True, False]))
+def test_forgets(characters, encoding):
+    tokenizer = characters.train(["0123456789 is a number of its own"])
+
+    def call(number):
+        if encoding:
+            return tokenizer.encode(f"{number} is a number")
+        return tokenizer.decode([number >> bit & 1 for bit in range(20)])
+
+    assert remembered(call) < 0.5
+
+
+@given(collections, policies, st.integers(), st.integers(0, 3))
+@example(collection=[], unknown="error", wrong=-1, more=3)
+@example(collection=[], unknown="error", wrong=0, more=0)
+def test_rejects_ids(characters, collection, unknown, wrong, more):
     tokenizer = characters.train(collection, unknown=unknown)
     wrong += tokenizer.vocab_size * (wrong >= 0)
     with rejects("ids", wrong):
-        tokenizer.decode([0, wrong])
+        tokenizer.decode([0, wrong] + [0] * more)
 
 
 @given(st.lists(st.sampled_from("abc"), unique=True).map("".join), st.sampled_from("abc"))
@@ -99,3 +166,7 @@ def test_rejects_other_policies(characters, unknown):
 def test_rejects_other_types(characters, unknown, wrong):
     with rejects("text"):
         characters.CharacterTokenizer("abc", unknown=unknown).encode(wrong)
+    with rejects("text"):
+        characters.train(["a text", wrong], unknown=unknown)
+    with rejects("alphabet"):
+        characters.CharacterTokenizer(wrong, unknown=unknown)

@@ -1,7 +1,7 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strategies import rejects, texts
+from strategies import keeps, owned, rare_texts, rejects, remembered, texts
 
 SPECIALS = ["<|unk|>", "<|endoftext|>"]
 
@@ -15,6 +15,7 @@ def without_spaces(text):
 
 
 @given(texts())
+@rare_texts()
 def test_words_and_marks(words, text):
     pieces, word = [], ""
     for character in text + " ":
@@ -24,6 +25,16 @@ def test_words_and_marks(words, text):
             pieces += [word] * bool(word) + [character] * (not character.isspace())
             word = ""
     assert words.split(text) == pieces
+
+
+@given(collections)
+@example(collection=["b B _ 9 é e E ! a", "A aB 日 10 2"])
+def test_sorted(words, collection):
+    tokenizer = words.train(collection)
+    pieces = sorted({piece for text in collection for piece in words.split(text)})
+    assert [tokenizer.encode(piece) for piece in pieces] == [[id] for id in range(len(pieces))]
+    specials = tokenizer.encode("".join(SPECIALS), specials=True)
+    assert specials == [len(pieces), len(pieces) + 1]
 
 
 @given(collections)
@@ -37,6 +48,8 @@ def test_ids_without_gaps(words, collection):
 
 
 @given(texts(), collections)
+@rare_texts(others=[])
+@example(text=" ".join(map(str, range(66_000))), others=[])  # more than 16 bits hold
 def test_round_trip(words, text, others):
     tokenizer = words.train([text, *others])
     assert without_spaces(tokenizer.decode(tokenizer.encode(text))) == without_spaces(text)
@@ -49,10 +62,14 @@ def test_ids_come_back(words, text, data):
     assert tokenizer.encode(tokenizer.decode(ids), specials=True) == ids
 
 
-@given(texts(), st.data())
-def test_one_space_between(words, text, data):
-    tokenizer = words.train(["Why (the cat)? It [1] sat; a {2}: so!", text])
-    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=6), "ids")
+picks = st.lists(st.floats(0, 1, exclude_max=True), max_size=6)  # shares of a vocabulary
+
+
+@given(texts(), picks)
+@example(text="«¿…、。’”»%-–/*&@#$^~|<>", picks=[n / 5000 for n in range(5000)])
+def test_one_space_between(words, text, picks):
+    tokenizer = words.train(["Why (the cat)? It [1] sat; a {2}: so!", "'\"", text])
+    ids = [int(pick * tokenizer.vocab_size) for pick in picks]
     expected = ""
     for piece in [tokenizer.decode([id]) for id in ids]:
         expected += piece if not expected or piece in list(".,:;!?)]}") else f" {piece}"
@@ -70,9 +87,13 @@ def test_unknown_is_contained(words, text, stranger, data):
     assert changed == ids[:cut] + unknown + ids[cut:]
 
 
-@given(collections, st.data())
-def test_order_of_texts(words, collection, data):
-    shuffled = data.draw(st.permutations(collection), "shuffled")
+orders = collections.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts)))
+
+
+@given(orders)
+@example(orders=(["The", "the", "THE"], ["THE", "the", "The"]))
+def test_order_of_texts(words, orders):
+    collection, shuffled = orders
     one, other = words.train(collection), words.train(shuffled)
     assert one.vocab_size == other.vocab_size
     for text in collection:
@@ -80,6 +101,8 @@ def test_order_of_texts(words, collection, data):
 
 
 @given(marked_texts)
+@rare_texts()
+@example(text="".join(SPECIALS) * 3)
 def test_specials_on_request(words, text):
     tokenizer = words.train([text])
     special_ids = tokenizer.encode("".join(SPECIALS), specials=True)
@@ -107,12 +130,49 @@ def test_rejects_forged_ends(words, documents, special, data):
         words.join([*documents[:forger], f"An end: {special}", *documents[forger:]])
 
 
-@given(collections, st.integers())
-def test_rejects_ids(words, collection, wrong):
+@given(texts(), collections, st.lists(st.integers(0, 1), max_size=5))
+@rare_texts(others=["a b"], ids=[0, 1])
+def test_leaves_no_trace(words, text, others, ids):
+    collection = [text, *others]
+    with keeps(collection, ids):
+        tokenizer = words.train(iter(collection))
+        assert tokenizer.vocab_size == words.train(collection).vocab_size
+        assert tokenizer.decode(iter(ids)) == tokenizer.decode(ids)
+        owned(lambda: tokenizer.encode(text))
+        owned(lambda: words.split(text))
+        documents = [document for document in collection if not any(map(document.count, SPECIALS))]
+        assert words.join(iter(documents)) == words.join(documents)
+        vocabulary = sorted({*words.split(text), "the"})
+        made = words.WordTokenizer(vocabulary)
+        expected = made.encode(text)
+        vocabulary.clear()
+        assert made.encode(text) == expected
+        for handed_out in ("tokens", "ids"):
+            owned(lambda name=handed_out: getattr(made, name, None))
+        assert made.encode(text) == expected
+        assert made.vocab_size == words.train([text, "the"]).vocab_size
+
+
+@given(st.sampled_from([True, False]))
+def test_forgets(words, encoding):
+    tokenizer = words.train(["a number of its own"])
+
+    def call(number):
+        if encoding:
+            return tokenizer.encode(f"{number} is a number of its own")
+        return tokenizer.decode([number >> bit & 1 for bit in range(20)])
+
+    assert remembered(call) < 0.5
+
+
+@given(collections, st.integers(), st.integers(0, 3))
+@example(collection=[], wrong=-1, more=3)
+@example(collection=[], wrong=0, more=0)
+def test_rejects_ids(words, collection, wrong, more):
     tokenizer = words.train(collection)
     wrong += tokenizer.vocab_size * (wrong >= 0)
     with rejects("ids", wrong):
-        tokenizer.decode([0, wrong])
+        tokenizer.decode([0, wrong] + [1] * more)
 
 
 @given(
@@ -135,3 +195,5 @@ def test_rejects_other_types(words, lone, wrong):
             read(lone)
     with rejects("text"):
         words.split(wrong)
+    with rejects("text"):
+        words.train(["a text", wrong])

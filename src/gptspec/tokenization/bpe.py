@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
-from itertools import pairwise, permutations
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import regex
 from tiktoken import Encoding
 
 from gptspec import files
+from gptspec.checks import check, check_ids, check_several
 from gptspec.tokenization import bytes as utf8
 from gptspec.tokenization.words import END_OF_TEXT
 
@@ -134,7 +135,7 @@ def train(
 
     The most frequent pair becomes a token, and again, until the vocabulary is full or every
     pre-token is one token: from little text, or none, comes a smaller vocabulary.
-    Of pairs equally frequent the one with the smallest ids wins, the left id compared first.
+    Of pairs equally frequent the one with the smaller left id wins, then the smaller right id.
     Special tokens in the texts end a piece of text and teach nothing.
 
     Args:
@@ -156,15 +157,11 @@ def train(
         Sennrich et al. 2016, section 3.2; the choice among equals is that of Hugging Face's
         tokenizers 0.23, `models/bpe/trainer.rs`.
     """
-    if isinstance(texts, str):
-        raise TypeError("texts must be several texts, got one str: put it in a list")
+    check_several(texts=texts)
     smallest = BPE((), specials).vocab_size
-    if vocab_size < smallest:
-        raise ValueError(
-            f"vocab_size must be at least {smallest}, 256 bytes and {len(specials)} special "
-            f"tokens, got {vocab_size}"
-        )
-    pieces = (piece for text in texts for piece in _between(text, specials))
+    room = f"at least {smallest}, for 256 bytes and {len(specials)} special tokens"
+    check("vocab_size", vocab_size, vocab_size >= smallest, room)
+    pieces = (piece for text in texts for piece in _cut(text, specials)[::2])
     pairs = PairIndex(Counter(word for piece in pieces for word in pre_tokenize(piece)))
     merges: list[Pair] = []
     while len(merges) < vocab_size - smallest and (pair := pairs.most_frequent()):
@@ -173,9 +170,13 @@ def train(
     return BPE(tuple(merges), specials)
 
 
-def _between(text: str, specials: tuple[str, ...]) -> list[str]:
+def _cut(text: str, specials: tuple[str, ...]) -> list[str]:
+    """Cut a text at its special tokens: every second piece is one, perhaps after an empty piece."""
     utf8.encode(text)  # refuses what is no text
-    return regex.split("|".join(map(regex.escape, specials)), text) if specials else [text]
+    if not specials:
+        return [text]
+    longest_first = sorted(specials, key=len, reverse=True)
+    return regex.split(f"({'|'.join(map(regex.escape, longest_first))})", text)
 
 
 def encode(text: str, merges: Sequence[Pair]) -> list[int]:
@@ -212,9 +213,9 @@ class BPE:
         specials: Texts with an id of their own.
 
     Raises:
-        TypeError: If `specials` is not a tuple.
+        TypeError: If `merges` or `specials` is not a tuple.
         ValueError: If a merge joins ids that do not exist yet or makes a token that no text
-            becomes, or if a special token is empty or begins like another.
+            becomes, or if a special token is empty or occurs twice.
 
     Examples:
         >>> tokenizer = BPE(merges=((97, 98), (256, 99)))
@@ -228,14 +229,13 @@ class BPE:
     specials: tuple[str, ...] = (END_OF_TEXT,)
 
     def __post_init__(self) -> None:
+        if type(self.merges) is not tuple:
+            raise TypeError(f"merges must be a tuple of pairs, got a {type(self.merges).__name__}")
         if type(self.specials) is not tuple:
             raise TypeError(f"specials must be a tuple of texts, got {self.specials!r}")
-        for special in self.specials:
-            if not utf8.encode(special):
-                raise ValueError(f"specials must not be empty, got {self.specials}")
-        for special, other in permutations(self.specials, 2):
-            if other.startswith(special):
-                raise ValueError(f"specials must not begin alike, got {special!r} and {other!r}")
+        whole = all(utf8.encode(special) for special in self.specials)
+        differ = len(set(self.specials)) == len(self.specials)
+        check("specials", self.specials, whole and differ, "different texts, none of them empty")
         for rank, pair in enumerate(self.merges):
             if not all(0 <= id < 256 + rank for id in pair):
                 raise ValueError(f"merges[{rank}] must join ids below {256 + rank}, got {pair}")
@@ -263,13 +263,16 @@ class BPE:
     @property
     def end_of_text(self) -> int:
         """The id of `<|endoftext|>`; a `ValueError` if that is not among the special tokens."""
-        if END_OF_TEXT not in self.specials:
-            raise ValueError(f"specials must hold {END_OF_TEXT}, got {self.specials}")
+        there = END_OF_TEXT in self.specials
+        check("specials", self.specials, there, f"texts with {END_OF_TEXT} among them")
         return 256 + len(self.merges) + self.specials.index(END_OF_TEXT)
 
     @cached_property
     def tiktoken(self) -> Encoding:
-        """The same tokenizer for the library tiktoken, which encodes fast."""
+        """The same tokenizer for the library tiktoken, which encodes fast.
+
+        Of special tokens that begin alike tiktoken may take the shorter one; `encode` does not.
+        """
         first_special = 256 + len(self.merges)
         return Encoding(
             f"gptspec-{self.vocab_size}",
@@ -283,18 +286,23 @@ class BPE:
 
         Args:
             text: Any text.
-            specials: Whether special tokens in the text get their own ids. Leave it off for text
-                that others wrote, or they can end your documents.
+            specials: Whether special tokens in the text get their own ids; of several that begin
+                at the same place, the longest does. Leave it off for text that others wrote, or
+                they can end your documents.
 
         Raises:
             TypeError: If `text` is not a `str`.
             ValueError: If `text` holds half of a character, or a million spaces in a row, which
                 is a limit of tiktoken.
         """
-        utf8.encode(text)  # tiktoken would replace half characters silently
-        if specials:
-            return self.tiktoken.encode(text, allowed_special="all")
-        return self.tiktoken.encode_ordinary(text)
+        ids: list[int] = []
+        for place, piece in enumerate(_cut(text, self.specials if specials else ())):
+            if place % 2:
+                ids.append(256 + len(self.merges) + self.specials.index(piece))
+            else:
+                # Not `encode_ordinary`: it panics where this raises a ValueError.
+                ids += self.tiktoken.encode(piece, disallowed_special=())
+        return ids
 
     def token_bytes(self, id: int) -> bytes:
         """Return the bytes of one token, perhaps only a part of a character.
@@ -302,8 +310,7 @@ class BPE:
         Raises:
             ValueError: If there is no such id.
         """
-        if not 0 <= id < self.vocab_size:
-            raise ValueError(f"ids must be from 0 to {self.vocab_size - 1}, got {id}")
+        check_ids([id], self.vocab_size)
         return self._tokens[id]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -312,7 +319,7 @@ class BPE:
         Raises:
             ValueError: If an id does not exist.
         """
-        return utf8.decode(b"".join(map(self.token_bytes, ids)))
+        return utf8.decode(b"".join(self._tokens[id] for id in check_ids(ids, self.vocab_size)))
 
     def save(self, path: Path) -> None:
         """Write the tokenizer as JSON: the whole file, or none.
@@ -332,6 +339,7 @@ class BPE:
         content = files.read_json(path, KIND)
         try:
             merges = tuple((left, right) for left, right in content["merges"])
+            check("specials", content["specials"], type(content["specials"]) is list, "a list")
             return cls(merges, tuple(content["specials"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a whole tokenizer: {error}") from error

@@ -3,6 +3,8 @@
 import codecs
 from collections.abc import Iterable
 
+from gptspec.checks import check_ids, check_text
+
 
 def encode(text: str) -> list[int]:
     """Return the bytes of the text in UTF-8, one to four a character.
@@ -18,8 +20,7 @@ def encode(text: str) -> list[int]:
     Source:
         RFC 3629, section 3.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str, got {type(text).__name__}")
+    check_text(text=text)
     try:
         return list(text.encode("utf-8"))
     except UnicodeEncodeError as error:
@@ -44,11 +45,7 @@ def decode(ids: Iterable[int]) -> str:
     Source:
         The Unicode Standard, section 3.9: one U+FFFD for each broken sequence.
     """
-    ids = list(ids)
-    for id in ids:
-        if not 0 <= id < 256:
-            raise ValueError(f"ids must be from 0 to 255, got {id}")
-    return bytes(ids).decode("utf-8", errors="replace")
+    return bytes(check_ids(ids, 256)).decode("utf-8", errors="replace")
 
 
 class StreamDecoder:

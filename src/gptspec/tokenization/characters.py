@@ -1,9 +1,11 @@
 """Characters as tokens: a vocabulary that is nearly complete, and texts that become long."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
+from gptspec.checks import check, check_ids, check_text
 from gptspec.tokenization.words import END_OF_TEXT, UNKNOWN
 
 
@@ -19,6 +21,7 @@ class CharacterTokenizer:
             the id of `<|unk|>`.
 
     Raises:
+        TypeError: If `alphabet` is not a `str`.
         ValueError: If a character occurs twice, or `unknown` is neither of the two.
 
     Examples:
@@ -36,15 +39,14 @@ class CharacterTokenizer:
     """
 
     def __init__(self, alphabet: str, *, unknown: Literal["error", "replace"] = "error") -> None:
-        if unknown not in ("error", "replace"):
-            raise ValueError(f"unknown must be 'error' or 'replace', got {unknown!r}")
+        check("unknown", unknown, unknown in ("error", "replace"), "'error' or 'replace'")
+        check_text(alphabet=alphabet)
+        twice = [character for character, count in Counter(alphabet).items() if count > 1]
+        check("alphabet", twice, not twice, "different characters")
         specials = (UNKNOWN, END_OF_TEXT) if unknown == "replace" else (END_OF_TEXT,)
         self.tokens = (*alphabet, *specials)
-        self.ids = {token: id for id, token in enumerate(self.tokens)}
-        if len(self.ids) < len(self.tokens):
-            twice = sorted({character for character in alphabet if alphabet.count(character) > 1})
-            raise ValueError(f"alphabet must not repeat, got more than once: {twice}")
-        self.end_of_text = self.ids[END_OF_TEXT]
+        self._ids = {token: id for id, token in enumerate(self.tokens)}
+        self.end_of_text = self._ids[END_OF_TEXT]
         self._special_or_character = re.compile(
             "|".join([*map(re.escape, specials), "."]), re.DOTALL
         )
@@ -65,19 +67,18 @@ class CharacterTokenizer:
             TypeError: If `text` is not a `str`.
             ValueError: If a character is unknown and unknown characters are errors.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}: decode it first")
+        check_text(text=text)
         pieces = self._special_or_character.findall(text) if specials else list(text)
-        if UNKNOWN in self.ids:
-            return [self.ids.get(piece, self.ids[UNKNOWN]) for piece in pieces]
+        if UNKNOWN in self._ids:
+            return [self._ids.get(piece, self._ids[UNKNOWN]) for piece in pieces]
         for index, piece in enumerate(pieces):
-            if piece not in self.ids:
+            if piece not in self._ids:
                 position = len("".join(pieces[:index]))
                 raise ValueError(
                     f"text has {piece!r} at position {position}, outside the alphabet: "
                     "train on more text, or choose unknown='replace'"
                 )
-        return [self.ids[piece] for piece in pieces]
+        return [self._ids[piece] for piece in pieces]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the characters of the ids, side by side.
@@ -85,11 +86,7 @@ class CharacterTokenizer:
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        ids = list(ids)
-        for id in ids:
-            if not 0 <= id < self.vocab_size:
-                raise ValueError(f"ids must be from 0 to {self.vocab_size - 1}, got {id}")
-        return "".join(self.tokens[id] for id in ids)
+        return "".join(self.tokens[id] for id in check_ids(ids, self.vocab_size))
 
 
 def train(
@@ -97,9 +94,15 @@ def train(
 ) -> CharacterTokenizer:
     """Return a tokenizer that knows every character of the texts, sorted.
 
+    Raises:
+        TypeError: If `texts` holds something else than `str`.
+
     Examples:
         >>> train(["the cat", "sat"]).tokens
         (' ', 'a', 'c', 'e', 'h', 's', 't', '<|endoftext|>')
     """
-    alphabet = sorted({character for text in texts for character in text})
-    return CharacterTokenizer("".join(alphabet), unknown=unknown)
+    alphabet: set[str] = set()
+    for text in texts:
+        check_text(text=text)
+        alphabet.update(text)
+    return CharacterTokenizer("".join(sorted(alphabet)), unknown=unknown)

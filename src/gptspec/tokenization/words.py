@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from gptspec.checks import check, check_ids, check_several, check_text
+
 UNKNOWN = "<|unk|>"
 END_OF_TEXT = "<|endoftext|>"
 SPECIALS = (UNKNOWN, END_OF_TEXT)
@@ -31,8 +33,7 @@ def split(text: str, *, specials: bool = False) -> list[str]:
         >>> split("The end.<|endoftext|>", specials=True)
         ['The', 'end', '.', '<|endoftext|>']
     """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str, got {type(text).__name__}: decode it first")
+    check_text(text=text)
     pattern = SPECIAL_OR_PIECE if specials else PIECE
     return pattern.findall(text)
 
@@ -48,8 +49,7 @@ def join(documents: Iterable[str]) -> str:
         >>> join(["One.", "Two."])
         'One.<|endoftext|>Two.'
     """
-    if isinstance(documents, str):
-        raise TypeError("documents must be several texts, got a single str: put it in a list")
+    check_several(documents=documents)
     documents = list(documents)
     for index, document in enumerate(documents):
         for special in SPECIALS:
@@ -83,18 +83,15 @@ class WordTokenizer:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        if isinstance(words, str):
-            raise TypeError("words must be several words, got a single str: use train([text])")
+        check_several(words=words)
         for word in words:
-            if split(word) != [word]:
-                raise ValueError(f"words holds {word!r}, which `split` never returns: use train")
+            check("words", word, split(word) == [word], "what `split` returns")
+        twice = [word for word, count in Counter(words).items() if count > 1]
+        check("words", twice, not twice, "different")
         self.tokens = (*words, *SPECIALS)
-        self.ids = {token: id for id, token in enumerate(self.tokens)}
-        if len(self.ids) < len(self.tokens):
-            twice = [word for word, count in Counter(words).items() if count > 1]
-            raise ValueError(f"words must differ, got more than once: {twice}")
-        self.unknown = self.ids[UNKNOWN]
-        self.end_of_text = self.ids[END_OF_TEXT]
+        self._ids = {token: id for id, token in enumerate(self.tokens)}
+        self.unknown = self._ids[UNKNOWN]
+        self.end_of_text = self._ids[END_OF_TEXT]
 
     @property
     def vocab_size(self) -> int:
@@ -109,7 +106,7 @@ class WordTokenizer:
             specials: Whether special tokens in the text get their own ids. Leave it off for text
                 that others wrote, or they can end your documents.
         """
-        return [self.ids.get(piece, self.unknown) for piece in split(text, specials=specials)]
+        return [self._ids.get(piece, self.unknown) for piece in split(text, specials=specials)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the tokens' text: a space between two tokens, none before closing punctuation.
@@ -117,11 +114,7 @@ class WordTokenizer:
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        ids = list(ids)
-        for id in ids:
-            if not 0 <= id < self.vocab_size:
-                raise ValueError(f"ids must be from 0 to {self.vocab_size - 1}, got {id}")
-        text = " ".join(self.tokens[id] for id in ids)
+        text = " ".join(self.tokens[id] for id in check_ids(ids, self.vocab_size))
         return re.sub(r" ([.,:;!?)\]}])", r"\1", text)
 
 
@@ -136,6 +129,5 @@ def train(texts: Iterable[str]) -> WordTokenizer:
         >>> tokenizer.tokens
         ('cat', 'dog', 'sat', 'the', '<|unk|>', '<|endoftext|>')
     """
-    if isinstance(texts, str):
-        raise TypeError("texts must be several texts, got a single str: put it in a list")
+    check_several(texts=texts)
     return WordTokenizer(sorted({word for text in texts for word in split(text)}))
