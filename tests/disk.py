@@ -16,3 +16,12 @@ def on_disk(files: Mapping[str, bytes]) -> Iterator[Path]:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(content)
         yield root
+
+
+@contextmanager
+def works() -> Iterator[None]:
+    """The block must not fail: its error breaks the law."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise AssertionError(f"failed: {error}") from error

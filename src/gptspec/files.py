@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,32 +13,60 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from gptspec.checks import check
+
 FORMAT = 1  # raised when an older gptspec could not read what a newer one writes
 
 
 def write(path: Path, content: bytes) -> None:
     """Write `content` so that a kill or a full disk leaves the old file, or the new one, whole.
 
+    Folders that are missing are made. Two processes may not write the same file at one time.
+
     Raises:
         OSError: If the disk is full or the folder cannot be written; the old file is untouched.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder, "new", "a.txt"), b"one")
+        ...     Path(folder, "new", "a.txt").read_bytes()
+        b'one'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{escape(path.name)}.*.partial"):
+            leftover.unlink(missing_ok=True)  # of a process that was killed here
+        aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+        try:
+            with aside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except BaseException:
+            with suppress(OSError):  # the next `write` tries again
+                aside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {reason(error)}") from error
 
 
 def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON, marked with what it is (`kind`) and the format's version."""
-    marked = {"kind": kind, "format": FORMAT, **content}
-    write(path, (json.dumps(marked, indent=1, ensure_ascii=False) + "\n").encode())
+    """Write `content` as JSON, marked with what it is (`kind`) and the format's version.
+
+    Raises:
+        ValueError: If `content` holds what JSON cannot, or a key `kind` or `format`.
+        OSError: As `write`.
+    """
+    marks = {"kind": kind, "format": FORMAT}
+    free = not marks.keys() & content.keys()
+    check("content", [*content], free, "without the keys kind and format")
+    try:
+        text = json.dumps(marks | dict(content), indent=1, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"content of {path} must be what JSON can hold: {error}") from error
+    write(path, text + b"\n")
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
@@ -45,14 +75,17 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         ValueError: If the file is missing, cut short, of another kind, or from a newer version.
     """
+    text = _read(path)
     try:
-        content = json.loads(_read(path))
-    except ValueError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON, perhaps cut short: {error}") from error
     if not isinstance(content, dict) or content.pop("kind", None) != kind:
         raise ValueError(f"{path} is not a {kind} written by gptspec")
     version = content.pop("format", None)
-    if not isinstance(version, int) or version > FORMAT:
+    if type(version) is not int or version < 1:
+        raise ValueError(f"{path} is not a {kind} written by gptspec: its format is {version!r}")
+    if version > FORMAT:
         raise ValueError(
             f"{path} has format {version}, this gptspec reads up to {FORMAT}: upgrade gptspec"
         )
@@ -60,7 +93,11 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors."""
+    """Write named tensors as safetensors.
+
+    Raises:
+        OSError: As `write`.
+    """
     write(path, save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}))
 
 
@@ -70,14 +107,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: If the file is missing, cut short or not safetensors.
     """
+    content = _read(path)
     try:
-        return load(_read(path))
+        return load(content)
     except SafetensorError as error:
         raise ValueError(f"{path} is not safetensors, perhaps cut short: {error}") from error
+    except KeyError as error:
+        raise ValueError(f"{path} holds tensors of a type unknown here: {error}") from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ValueError(f"cannot read {path}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, without the number that an `OSError` puts first.
+
+    Examples:
+        >>> reason(FileNotFoundError(2, "No such file or directory"))
+        'No such file or directory'
+    """
+    return getattr(error, "strerror", None) or str(error)

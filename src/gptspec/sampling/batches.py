@@ -175,7 +175,7 @@ def load_tokens(path: Path) -> Int[Tensor, "n_tokens"]:
         # "c" is copy-on-write: torch may have its writable array, and the file stays as it is.
         row = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"cannot read tokens from {path}: {error}") from error
+        raise ValueError(f"cannot read tokens from {path}: {files.reason(error)}") from error
     if not isinstance(row, np.ndarray) or row.dtype != "<i4" or row.ndim != 1:
         raise ValueError(f"{path} does not hold tokens written by save_tokens")
     return torch.from_numpy(row)

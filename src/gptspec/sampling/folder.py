@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
 
+from gptspec import files
+
 INLINE = re.compile(
     "a|abbr|b|bdi|bdo|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|span|strong|sub|sup|"
     "time|tt|u|var|wbr"
@@ -104,7 +106,7 @@ def read_folder(
         except (OSError, ValueError) as error:
             if unreadable == "error":
                 raise ValueError(
-                    f"cannot read {file} as UTF-8 text ({error}): "
+                    f"cannot read {file} as UTF-8 text ({files.reason(error)}): "
                     "save it as UTF-8, take it out of the folder, or pass unreadable='skip'"
                 ) from error
             text = ""
