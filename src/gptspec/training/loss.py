@@ -5,13 +5,15 @@ import sys
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gptspec.checks import check_at_least
+
 
 def token_nll(
-    logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]
+    logits: Float[Tensor, "*batch vocab"], targets: Integer[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
     """Return the negative log-likelihood of each target: -ln of its probability, in nats.
 
@@ -31,7 +33,7 @@ def token_nll(
 
 
 def cross_entropy(
-    logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"], *, ignore: int = -100
+    logits: Float[Tensor, "*batch vocab"], targets: Integer[Tensor, "*batch"], *, ignore: int = -100
 ) -> Float[Tensor, ""]:
     """Return the mean negative log-likelihood of the targets that count, in nats per token.
 
@@ -47,6 +49,7 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, -100]))
         tensor(1.3863)
     """
+    targets = targets.long()
     counted = _counted(targets, logits.shape[-1], ignore)
     return token_nll(logits, targets.where(counted, 0))[counted].mean()
 
@@ -54,7 +57,7 @@ def cross_entropy(
 def chunked_cross_entropy(
     x: Float[Tensor, "*batch d_model"],
     head: Float[Tensor, "vocab d_model"],
-    targets: Int[Tensor, "*batch"],
+    targets: Integer[Tensor, "*batch"],
     *,
     chunk: int = 1024,
     ignore: int = -100,
@@ -75,11 +78,10 @@ def chunked_cross_entropy(
         >>> chunked_cross_entropy(torch.zeros(3, 2), torch.ones(4, 2), torch.arange(3), chunk=2)
         tensor(1.3863)
     """
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
-    counted = _counted(targets, len(head), ignore).flatten()
-    vectors = x.reshape(-1, x.shape[-1])
-    ids = targets.flatten().where(counted, 0)
+    check_at_least(1, chunk=chunk)
+    vectors, ids = x.reshape(-1, x.shape[-1]), targets.long().flatten()
+    counted = _counted(ids, len(head), ignore)
+    ids = ids.where(counted, 0)
 
     def cost(part: slice) -> Tensor:
         return token_nll(vectors[part] @ head.mT, ids[part])[counted[part]].sum()
@@ -91,7 +93,7 @@ def chunked_cross_entropy(
     return torch.stack(costs).sum() / counted.sum()
 
 
-def _counted(targets: Int[Tensor, "*batch"], vocab: int, ignore: int) -> Bool[Tensor, "*batch"]:
+def _counted(targets: Integer[Tensor, "*batch"], vocab: int, ignore: int) -> Bool[Tensor, "*batch"]:
     counted = targets != ignore
     ids = targets[counted]
     if not len(ids):
@@ -106,7 +108,7 @@ def _counted(targets: Int[Tensor, "*batch"], vocab: int, ignore: int) -> Bool[Te
 
 
 def perplexity(nats: float) -> float:
-    """Return between how many equally likely tokens the model hesitates, on average.
+    """Return how many equally likely tokens would be as hard to predict: e to the loss.
 
     A loss too large for a float's exponential gives infinity; a loss of NaN gives NaN.
 
@@ -139,8 +141,5 @@ def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
         >>> round(bits_per_byte(2 * math.log(2), n_tokens=3, n_bytes=12), 6)
         0.5
     """
-    if n_tokens < 1:
-        raise ValueError(f"n_tokens must be at least 1, got {n_tokens}")
-    if n_bytes < 1:
-        raise ValueError(f"n_bytes must be at least 1, got {n_bytes}")
+    check_at_least(1, n_tokens=n_tokens, n_bytes=n_bytes)
     return nats_per_token * n_tokens / (n_bytes * math.log(2))
