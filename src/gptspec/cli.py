@@ -38,7 +38,7 @@ from gptspec.sampling.split import split_documents
 from gptspec.sampling.stories import stories
 from gptspec.tokenization import bpe
 from gptspec.tokenization.bpe import BPE
-from gptspec.training import loop
+from gptspec.training import checkpoint, loop
 from gptspec.training.loop import Run, TrainConfig
 from gptspec.training.loss import bits_per_byte
 
@@ -192,7 +192,7 @@ def load(folder: Path) -> tuple[BPE, GPT]:
         ValueError: If a file is missing, damaged, foreign, or does not fit the other.
     """
     tokenizer = BPE.load(folder / "tokenizer.json")
-    model = GPT.load(loop.latest(folder))
+    model = GPT.load(checkpoint.latest(folder))
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens "
@@ -236,7 +236,7 @@ class Trainee:
         trainee = cls(out, tokenizer, train_ids, validation_ids, Run(model, training), [], {})
         _ = trainee.windows, trainee.check_windows  # too short a text is refused before any work
         if fresh:  # only what a training wrote: the folder may hold other things
-            loop.discard(out)
+            checkpoint.discard(out)
         tokenizer.save(out / "tokenizer.json")
         batches.save_tokens(out / "train.npy", train_ids)
         batches.save_tokens(out / "validation.npy", validation_ids)
@@ -245,7 +245,7 @@ class Trainee:
     @classmethod
     def load(cls, out: Path) -> "Trainee":
         """Return the training that stands in a folder, as it was when it was saved last."""
-        run = loop.resume(out, device=device())
+        run = checkpoint.resume(out, device=device())
         history = files.read_json(out / "history.json", "history")
         return cls(
             out,
@@ -314,7 +314,7 @@ class Trainee:
         """Write a checkpoint, and the losses so far."""
         history = {"losses": self.losses, "validation": self.validation}
         files.write_json(self.out / "history.json", "history", history)
-        loop.save(self.out, self.run)
+        checkpoint.save(self.out, self.run)
 
     def finish(self) -> None:
         """Show the loss curve, and how the model compares with what is not a GPT."""

@@ -8,7 +8,7 @@ import torch
 
 from gptspec import cli
 from gptspec.sampling.stories import stories
-from gptspec.training import loop
+from gptspec.training import checkpoint, loop
 
 SMALL = (
     *("--vocab-size", "300", "--context-length", "16", "--d-model", "8", "--n-layers", "1"),
@@ -88,7 +88,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert "stopped at step 4" in out
     code, out, error = gptspec("train", "--resume", "--out", folder, "--evaluate-every", 3)
     assert code == 0, error
-    weights = [(loop.latest(run) / "model.safetensors").read_bytes() for run in (folder, whole)]
+    weights = [
+        (checkpoint.latest(run) / "model.safetensors").read_bytes() for run in (folder, whole)
+    ]
     assert weights[0] == weights[1]
     losses = [json.loads((run / "history.json").read_text())["losses"] for run in (folder, whole)]
     assert losses[0] == losses[1]
@@ -157,19 +159,19 @@ def test_a_bad_setting_is_one_line(gptspec, text, tmp_path, option, value, words
 
 def test_a_training_is_never_replaced_unasked(gptspec, trained, text):
     folder, _ = trained
-    before = (loop.latest(folder) / "model.safetensors").read_bytes()
+    before = (checkpoint.latest(folder) / "model.safetensors").read_bytes()
     refused(gptspec("train", text, "--out", folder, *SMALL), "--resume", "--fresh")
-    assert (loop.latest(folder) / "model.safetensors").read_bytes() == before
+    assert (checkpoint.latest(folder) / "model.safetensors").read_bytes() == before
     (folder / "notes.txt").write_text("mine")
     assert gptspec("train", text, "--out", folder, *SMALL, "--fresh", "--seed", 1)[0] == 0
-    assert (loop.latest(folder) / "model.safetensors").read_bytes() != before
+    assert (checkpoint.latest(folder) / "model.safetensors").read_bytes() != before
     assert (folder / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "foreign", "absent"])
 def test_a_damaged_checkpoint_is_one_line(gptspec, trained, file, damage):
-    path = loop.latest(trained[0]) / file
+    path = checkpoint.latest(trained[0]) / file
     content = path.read_bytes()
     path.unlink()
     if damage != "absent":
@@ -179,7 +181,7 @@ def test_a_damaged_checkpoint_is_one_line(gptspec, trained, file, damage):
 
 
 def test_a_checkpoint_from_the_future_is_one_line(gptspec, trained):
-    path = loop.latest(trained[0]) / "config.json"
+    path = checkpoint.latest(trained[0]) / "config.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
     refused(gptspec("sample", trained[0]), "99", "upgrade")
 
@@ -196,7 +198,7 @@ def test_a_folder_without_a_training_is_one_line(gptspec, tmp_path):
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_saved(gptspec, trained, monkeypatch):
     folder, _ = trained
-    saved = loop.latest(folder)
+    saved = checkpoint.latest(folder)
     before = (saved / "model.safetensors").read_bytes()
     settings = (saved / "training.json").read_text()
     (saved / "training.json").write_text(settings.replace('"steps": 6', '"steps": 9'))
@@ -206,5 +208,5 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_saved(gptspec, trained, monk
 
     monkeypatch.setattr("os.fsync", full)
     refused(gptspec("train", "--resume", "--out", folder), "No space left")
-    assert (loop.latest(folder) / "model.safetensors").read_bytes() == before
+    assert (checkpoint.latest(folder) / "model.safetensors").read_bytes() == before
     assert gptspec("sample", folder, "--tokens", 1)[0] == 0

@@ -15,7 +15,8 @@ import torch
 
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.sampling.batches import Windows
-from gptspec.training.loop import Run, TrainConfig, latest, resume, save, train
+from gptspec.training.checkpoint import latest, resume, save
+from gptspec.training.loop import Run, TrainConfig, train
 
 torch.set_num_threads(1)
 folder, source = Path(sys.argv[1]), random.Random(1)

@@ -1,12 +1,11 @@
 """Training loop: read a batch, see how wrong the model is, move its weights, and again."""
 
-import dataclasses
 import math
-import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from gptspec import files
 from gptspec.gpt.model import GPT
 from gptspec.sampling.batches import Windows, batch
 from gptspec.training import muon
@@ -23,11 +21,6 @@ from gptspec.training.optimizer import AdamW, clip, parameter_groups
 from gptspec.training.schedule import learning_rate
 
 IGNORE = -100
-PARTIAL = ".partial"
-MOMENTS: dict[type, tuple[str, ...]] = {
-    AdamW: ("step", "exp_avg", "exp_avg_sq"),
-    muon.Muon: ("momentum_buffer",),
-}
 Choice = Literal["adamw", "muon"]
 
 
@@ -76,7 +69,7 @@ class TrainConfig:
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "at least 0 and below 1"),
             "max_norm": (self.max_norm > 0, "above 0"),
-            "seed": (self.seed >= 0, "at least 0"),
+            "seed": (0 <= self.seed < 2**63, "at least 0 and below 2^63"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
@@ -134,7 +127,8 @@ def _optimizers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
 def train(run: Run, windows: Windows) -> Iterator[Record]:
     """Take the steps that are left, one each time a record is asked for.
 
-    Between two records the run is at rest: to be evaluated, sampled from, saved, or left.
+    Between two records the run is at rest: to be evaluated, sampled from, saved, or left. Ctrl-C
+    leaves it at rest too: before a step or after it, never inside.
 
     Raises:
         ValueError: If there are fewer windows than a batch needs.
@@ -164,12 +158,30 @@ def _advance(run: Run, windows: Windows) -> Record:
             f"the gradient of step {step + 1} is {norm}, with a loss of {loss}: "
             "try a lower learning_rate or a longer warmup"
         )
-    for optimizer in run.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-    run.step += 1
+    with _undivided():
+        for optimizer in run.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        run.step += 1
     return Record(step=run.step, loss=loss, learning_rate=rate, norm=norm)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the block: weights, averages and count move together."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is None:  # then Python has no say in it
+        yield
+        return
+    held: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def accumulate(
@@ -209,130 +221,24 @@ def _chance(seed: int, step: int, device: torch.device) -> Iterator[None]:
 
 
 def evaluate(model: GPT, windows: Windows, batch_size: int) -> float:
-    """Return the mean loss over all windows, in nats per token, with dropout off.
+    """Return the mean loss over all targets that count, in nats per token, with dropout off.
 
-    Give windows that do not overlap, so that every token counts once.
+    Give windows that do not overlap, so that every token counts once. Targets of -100 are ignored.
 
     Raises:
-        ValueError: If `batch_size` is below 1.
+        ValueError: If `batch_size` is below 1, or all targets are ignored.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     device = next(model.parameters()).device
-    total = 0.0
+    total, n_counted = 0.0, 0
     for start in range(0, len(windows), batch_size):
         end = min(start + batch_size, len(windows))
         inputs, targets = windows[torch.arange(start, end, device=windows.inputs.device)]
-        loss = cross_entropy(model.read(inputs.to(device)), targets.to(device))
-        total += loss.item() * len(inputs)
-    return total / len(windows)
-
-
-def save(folder: Path, run: Run) -> None:
-    """Write a checkpoint that a kill or a full disk cannot spoil.
-
-    It is written aside, file by file, into a folder of its own; then that folder is renamed,
-    which happens at once or not at all. Until that moment the old checkpoint counts, from it on
-    the new one, and what no longer counts is removed.
-
-    Raises:
-        OSError: If the disk is full or cannot be written; the old checkpoint still counts.
-    """
-    _sweep(folder)  # what a killed save left behind, before more space is needed
-    number = max(_saves(folder), default=0) + 1
-    fresh = folder / f"save-{number:06}"
-    aside = fresh.with_suffix(PARTIAL)
-    run.model.save(aside)
-    moments = {
-        f"{name}/{moment}": value
-        for name, parameter in run.model.named_parameters()
-        for optimizer in run.optimizers
-        for moment, value in optimizer.state.get(parameter, {}).items()
-    }
-    files.write_tensors(aside / "moments.safetensors", moments)
-    training = {"step": run.step, "config": dataclasses.asdict(run.config)}
-    files.write_json(aside / "training.json", "training", training)
-    aside.rename(fresh)
-    _sweep(folder)
-
-
-def latest(folder: Path) -> Path:
-    """Return the checkpoint in `folder` that counts; `GPT.load` reads its model.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    saves = _saves(folder)
-    if not saves:
-        raise ValueError(f"{folder} holds no checkpoint: save a run there first")
-    return saves[max(saves)]
-
-
-def discard(folder: Path) -> None:
-    """Remove what `save` wrote into a folder, and nothing else."""
-    for save in [*_saves(folder).values(), *folder.glob(f"save-*{PARTIAL}")]:
-        shutil.rmtree(save)
-
-
-def _saves(folder: Path) -> dict[int, Path]:
-    numbered = ((save.name.removeprefix("save-"), save) for save in folder.glob("save-*"))
-    return {int(number): save for number, save in numbered if number.isdecimal()}
-
-
-def _sweep(folder: Path) -> None:
-    saves = _saves(folder)
-    older = [save for number, save in saves.items() if number < max(saves)]
-    for leftover in [*older, *folder.glob(f"save-*{PARTIAL}")]:
-        shutil.rmtree(leftover, ignore_errors=True)  # what stays is tried again by the next save
-
-
-def resume(folder: Path, *, device: torch.device | str | None = None) -> Run:
-    """Return the run as it was when it was saved, to go on as if it had never stopped.
-
-    Args:
-        folder: Where `save` wrote.
-        device: Where the weights go; torch's default device if None.
-
-    Raises:
-        ValueError: If a file is missing, cut short, foreign, or from a newer gptspec.
-    """
-    checkpoint = latest(folder)
-    file = checkpoint / "training.json"
-    saved = files.read_json(file, "training")
-    model = GPT.load(checkpoint).to(device)
-    try:
-        config = {**saved["config"], "betas": tuple(saved["config"]["betas"])}
-        run = Run(model, TrainConfig(**config))
-        run.step = saved["step"]
-        if not 0 <= run.step <= run.config.steps:
-            raise ValueError(f"step {run.step} of {run.config.steps}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} describes no training: {error!r}") from error
-    _restore(run, checkpoint / "moments.safetensors")
-    return run
-
-
-def _restore(run: Run, file: Path) -> None:
-    moments = files.read_tensors(file)
-    names = {parameter: name for name, parameter in run.model.named_parameters()}
-    moved = [
-        (parameter, optimizer)
-        for optimizer in run.optimizers
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if run.step
-    ]
-    fitting = {
-        f"{names[parameter]}/{moment}": torch.Size() if moment == "step" else parameter.shape
-        for parameter, optimizer in moved
-        for moment in MOMENTS[type(optimizer)]
-    }
-    if fitting != {name: tensor.shape for name, tensor in moments.items()}:
-        raise ValueError(f"{file} does not hold the moments of the model beside it")
-    for parameter, optimizer in moved:
-        optimizer.state[parameter] = {
-            moment: moments[f"{names[parameter]}/{moment}"].to(
-                "cpu" if moment == "step" else parameter.device
-            )
-            for moment in MOMENTS[type(optimizer)]
-        }
+        if counted := int((targets != IGNORE).sum()):
+            loss = cross_entropy(model.read(inputs.to(device)), targets.to(device))
+            total += loss.item() * counted
+            n_counted += counted
+    if not n_counted:
+        raise ValueError(f"windows must hold a target that counts, got {IGNORE} only")
+    return total / n_counted
