@@ -1,6 +1,7 @@
 """A GPT in all but its layers: what it says is looked up, so that laws about its use are quick."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -62,3 +63,19 @@ def known_models(
     rows = torch.randn(7, vocab_size, generator=source)
     length = context_length if isinstance(context_length, int) else draw(context_length)
     return Known(rows, length).train(draw(st.booleans()))
+
+
+SEEDS = st.sampled_from([0, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1)
+
+
+def decoding_settings() -> st.SearchStrategy[dict[str, Any]]:
+    """Draw all settings of a `Decoding`, each of them often away from its default."""
+    return st.fixed_dictionaries(
+        {
+            "temperature": st.sampled_from([1.0, 0.0, 0.5, 2.0]) | st.floats(0.1, 10),
+            "top_k": st.none() | st.integers(1, 4),
+            "top_p": st.just(1.0) | st.floats(0.05, 1),
+            "min_p": st.just(0.0) | st.floats(0, 0.9),
+            "repetition_penalty": st.just(1.0) | st.floats(1, 10),
+        }
+    )

@@ -3,19 +3,35 @@ from itertools import product
 from unittest.mock import patch
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
-from known import known_models
-from strategies import assert_close, elsewhere, in_float64, rejects, sizes, tensors
+from known import SEEDS, Known, decoding_settings, known_models
+from strategies import (
+    HALVES,
+    assert_close,
+    assert_rounded,
+    assert_same_on_views,
+    default_type,
+    elsewhere,
+    gradients,
+    half_and_exact,
+    in_float64,
+    in_turns,
+    keeps,
+    owned,
+    rejects,
+    sizes,
+    tensors,
+    unwritten,
+)
 
 VOCAB = 3
 GREEDY = Decoding(temperature=0.0)
 few = limits(max_examples=25)
-seeds = st.integers(0, 2**32)
 
 
 def distributions(*shape):
@@ -31,18 +47,19 @@ def prompts():
 
 
 def settings():
-    """Settings that sharpen or flatten, and remember what was said."""
-    return st.builds(
-        Decoding,
-        temperature=st.sampled_from([0.5, 1.0, 2.0]),
-        penalty=st.sampled_from([1.0, 3.0]),
-    )
+    return decoding_settings().map(lambda drawn: Decoding(**drawn))
 
 
 def pairs(vocab_size=VOCAB):
     """A target and a draft, each with a context of its own."""
     model = known_models(vocab_size, sizes(1, 9))
     return st.tuples(model, model)
+
+
+def known(vocab_size, context_length, seed):
+    """A model of a large vocabulary, or of a long context."""
+    source = torch.Generator(torch.get_default_device()).manual_seed(seed)
+    return Known(torch.randn(7, vocab_size, generator=source), context_length)
 
 
 def rounds(speculative, target, draft, n_drafted):
@@ -99,15 +116,86 @@ def test_texts_are_the_targets(speculative, n_drafted, data):
 
 @given(distributions(2, VOCAB), distributions(1, VOCAB))
 def test_overlap_is_accepted(speculative, wanted, offered):
-    stands = torch.zeros(())
+    accepted = torch.zeros(())
     for token, chance in enumerate(offered[0]):
         if chance > 0:
             joint = speculative.outcomes(wanted, offered, torch.tensor([token]))
-            stands += chance * joint[1].sum()
-    assert_close(stands, torch.minimum(wanted[0], offered[0]).sum())
+            accepted += chance * joint[1].sum()
+    assert_close(accepted, torch.minimum(wanted[0], offered[0]).sum())
 
 
-@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), seeds)
+def coins(target, draft, drafted):
+    """The outcomes of a round, a coin for each drafted token in turn."""
+    still, rows = target.new_ones(()), []
+    for token, p, q in zip(drafted.tolist(), target[:-1], draft, strict=True):
+        accepted = p[token] / q[token] if p[token] < q[token] else p.new_ones(())
+        missing = torch.where(p > q, p - q, 0 * p)
+        rejected = missing / missing.sum() if missing.any() else missing
+        rows.append(still * (1 - accepted) * rejected)
+        still = still * accepted
+    return torch.stack([*rows, still * target[-1]])
+
+
+@st.composite
+def drafts(draw, most=6):
+    """A target, a draft that disagrees, and what the draft may have drafted."""
+    n_drafted = draw(sizes(0, most))
+    rows = tensors(2 * n_drafted + 1, draw(sizes(2, 5))).map(lambda x: (x / 3).softmax(-1))
+    target, draft = draw(rows).split([n_drafted + 1, n_drafted])
+    ids = draw(
+        st.lists(st.integers(0, target.shape[-1] - 1), min_size=n_drafted, max_size=n_drafted)
+    )
+    return target.clone(), draft.clone(), torch.tensor(ids, dtype=torch.long)
+
+
+def large():
+    """A round of twelve tokens of a large vocabulary."""
+    drafted = 69_999 - 37 * torch.arange(12)
+    rows = (torch.arange(25)[:, None] * 37 + torch.arange(70_000) * 7919) % 1000
+    target, draft = (rows.to(torch.get_default_dtype()) / 300).softmax(-1).split([13, 12])
+    return target, draft, drafted
+
+
+@given(drafts())
+@example(large())
+def test_outcomes_are_coins(speculative, drawn):
+    target, draft, drafted = drawn
+    with keeps(target, draft, drafted):
+        joint = owned(lambda: speculative.outcomes(target, draft, drafted))
+    assert joint.shape == target.shape
+    assert_close(joint, coins(target, draft, drafted))
+    if len(target) < 13:
+        found = assert_same_on_views
+        found(lambda target: speculative.outcomes(target, draft, drafted), target)
+        found(lambda draft: speculative.outcomes(target, draft, drafted), draft)
+        found(lambda ids: speculative.outcomes(target, draft, ids), drafted)
+
+
+@given(drafts(most=3))
+def test_gradients_are_those_of_coins(speculative, drawn):
+    target, draft, drafted = drawn
+    target, draft = target.requires_grad_(), draft.requires_grad_()
+    near = (target[:-1] - draft).abs() < 1e-3  # at the corner of a minimum there is no gradient
+    if not near.any():
+        found = gradients(speculative.outcomes(target, draft, drafted), target, draft)
+        expected = gradients(coins(target, draft, drafted), target, draft)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other)
+
+
+@given(drafts(most=4), st.sampled_from(HALVES))
+def test_half_precision_is_rounded(speculative, drawn, dtype):
+    target, draft, drafted = drawn
+    (target, draft), (exact_target, exact_draft) = half_and_exact(dtype, target, draft)
+    found = speculative.outcomes(target, draft, drafted)
+    exact = speculative.outcomes(exact_target, exact_draft, drafted)
+    # Each of n ratios, their product, 1 minus the last, a difference, a sum, a quotient, a product.
+    assert_rounded(found, exact, roundings=2 * len(drafted) + 6, largest=1.0)
+
+
+@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), SEEDS)
+@example((known(70_000, 9, 1), known(70_000, 4, 2)), [69_999, 3], 12, 3, 0)
+@example((known(VOCAB, 1_104, 1), known(VOCAB, 1_102, 1)), [1, 2] * 550, 8, 12, 2**64 - 1)
 def test_greedy_is_greedy(speculative, models, prompt, n_tokens, n_drafted, seed):
     model, draft = models
     tokens = speculative.generate(
@@ -162,24 +250,31 @@ def test_generates_the_targets_texts(speculative, models, first, decoding, n_dra
         assert_close(torch.tensor(chance), torch.tensor(expected), **in_float64(atol=1e-9))
 
 
-@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), seeds)
-def test_every_reading_adds(speculative, models, prompt, n_tokens, n_drafted, seed):
+@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), settings(), SEEDS)
+def test_every_reading_adds(speculative, models, prompt, n_tokens, n_drafted, decoding, seed):
     model, draft = models
     tokens = list(
         speculative.generate(
-            model, draft, prompt, n_tokens, Decoding(), seed=seed, n_drafted=n_drafted
+            model, draft, iter(prompt), n_tokens, decoding, seed=seed, n_drafted=n_drafted
         )
     )
     assert len(tokens) == n_tokens
+    assert all(type(id) is int for id in tokens)
     assert len(model.seen) <= n_tokens
     assert all(len(ids) <= model.config.context_length for ids in model.seen + draft.seen)
 
 
-@given(known_models(VOCAB, sizes(1, 9)), prompts(), sizes(0, 9), sizes(1, 4), seeds)
-def test_a_twin_is_believed(speculative, model, prompt, n_tokens, n_drafted, seed):
+@given(
+    known_models(VOCAB, sizes(1, 9)), prompts(), sizes(0, 9), st.none() | sizes(1, 4), settings(),
+    SEEDS,
+)  # fmt: skip
+def test_an_equal_draft_is_accepted(
+    speculative, model, prompt, n_tokens, n_drafted, decoding, seed
+):
     twin = deepcopy(model)
-    list(speculative.generate(model, twin, prompt, n_tokens, Decoding(), seed=seed,
-                              n_drafted=n_drafted))  # fmt: skip
+    ahead = {} if n_drafted is None else {"n_drafted": n_drafted}
+    list(speculative.generate(model, twin, prompt, n_tokens, decoding, seed=seed, **ahead))
+    n_drafted = n_drafted or 4
     done, readings, context_length = 0, 0, model.config.context_length
     while done < n_tokens:
         room = max(context_length - len(prompt) - done, 0)
@@ -189,26 +284,64 @@ def test_a_twin_is_believed(speculative, model, prompt, n_tokens, n_drafted, see
     assert len(twin.seen) == n_tokens - readings
 
 
-@given(pairs(), prompts(), sizes(0, 4))
-def test_writes_where_the_model_is(speculative, models, prompt, n_tokens):
+@given(pairs(), prompts(), sizes(0, 4), decoding_settings())
+def test_writes_where_the_model_is(speculative, models, prompt, n_tokens, drawn):
     def write():
-        return list(speculative.generate(*models, prompt, n_tokens, chosen, seed=0))
+        return list(speculative.generate(*models, prompt, n_tokens, Decoding(**drawn), seed=0))
 
-    chosen = Decoding()
     expected = write()
     with elsewhere():
         written = write()
     assert written == expected
+    with default_type(torch.float16):
+        assert write() == expected
 
 
-@given(pairs(), prompts(), settings(), seeds, seeds)
+@given(pairs(), prompts(), settings(), SEEDS, SEEDS)
 def test_same_seed_same_tokens(speculative, models, prompt, decoding, seed, other):
     def text():
         return list(speculative.generate(*models, prompt, 6, decoding, seed=seed))
 
     once = text()
     torch.manual_seed(other)
-    assert text() == once
+    with keeps(*models, prompt):
+        assert text() == once
+
+
+@few
+@given(pairs(), prompts(), prompts(), settings(), SEEDS)
+def test_calls_do_not_meet(speculative, models, first, second, decoding, seed):
+    own = [seed // 2, seed // 2 + 1]
+    alone = [
+        list(speculative.generate(*deepcopy(models), prompt, 5, decoding, seed=each))
+        for prompt, each in zip((first, second), own, strict=True)
+    ]
+    started = []
+    for prompt, each in zip((first, second), own, strict=True):
+        lent = list(prompt)
+        started.append(speculative.generate(*models, lent, 5, decoding, seed=each))
+        lent[:] = [0] * 9  # the caller's again
+    try:
+        with keeps(*models):
+            together = in_turns(*started)
+    except (IndexError, RuntimeError) as error:
+        if unwritten(error):
+            raise
+        raise AssertionError(f"the other call is in the way: {error}") from error
+    assert together == alone
+
+
+LARGE = known(70_000, 3, 1), known(70_000, 3, 2)
+
+
+@few
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True))
+@example([1, 2**16 + 1])
+@example([0, 2**31])
+def test_seeds_differ(speculative, two):
+    """Two draws of four tokens among 70,000 are never the same by chance."""
+    texts = [list(speculative.generate(*LARGE, [0], 4, Decoding(), seed=seed)) for seed in two]
+    assert texts[0] != texts[1]
 
 
 @given(pairs(), prompts())
@@ -221,8 +354,10 @@ def test_reads_in_eval_mode(speculative, models, prompt):
 
 @given(pairs(), known_models(VOCAB + 1, 3), st.integers(max_value=-1))
 def test_rejects_what_does_not_fit(speculative, models, stranger, below):
-    def generate(ids=(0,), n_tokens=3, draft=models[1], n_drafted=2):
-        speculative.generate(models[0], draft, ids, n_tokens, GREEDY, seed=0, n_drafted=n_drafted)
+    def generate(ids=(0,), n_tokens=3, draft=models[1], n_drafted=2, seed=0):
+        speculative.generate(
+            models[0], draft, ids, n_tokens, GREEDY, seed=seed, n_drafted=n_drafted
+        )
 
     with rejects("ids", "[]"):
         generate(ids=())
@@ -230,5 +365,8 @@ def test_rejects_what_does_not_fit(speculative, models, stranger, below):
         generate(n_tokens=below)
     with rejects("n_drafted", below + 1):
         generate(n_drafted=below + 1)
+    for seed in (below, 2**64):
+        with rejects("seed", seed):
+            generate(seed=seed)
     with rejects("draft", VOCAB + 1, VOCAB):
         generate(draft=stranger)

@@ -1,7 +1,7 @@
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
@@ -9,14 +9,23 @@ from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.tokenization import bpe
-from known import known_models
-from strategies import elsewhere, rejects, sizes, texts, unwritten
+from known import SEEDS, Known, decoding_settings, known_models
+from strategies import (
+    default_type,
+    elsewhere,
+    in_turns,
+    keeps,
+    rejects,
+    sizes,
+    texts,
+    unwritten,
+)
 
 VOCAB = 4
 # Its tokens are bytes, parts of characters, characters, and more than one.
 TOKENIZER = bpe.train(["naïve café é日本語日本 🙂🙃👩👧 éé日日"] * 2, 275)
+END = TOKENIZER.end_of_text
 few = limits(max_examples=25)
-seeds = st.integers(0, 2**32)
 ids = st.lists(st.integers(0, TOKENIZER.vocab_size - 1), max_size=12)
 
 
@@ -32,31 +41,69 @@ def prompts(least=1):
 
 
 def settings():
-    return st.builds(
-        Decoding, temperature=st.sampled_from([0.3, 1.0]), penalty=st.sampled_from([1.0, 9.0])
-    )
+    return decoding_settings().map(lambda drawn: Decoding(**drawn))
 
 
-@st.composite
-def gpts(draw):
+def known(vocab_size, context_length):
+    """A model of a large vocabulary, or of a long context."""
+    source = torch.Generator(torch.get_default_device()).manual_seed(1)
+    return Known(torch.randn(7, vocab_size, generator=source), context_length)
+
+
+def gpt(context_length, seed, positions="rotary", window=None):
     """A GPT of a few weights, all of them loud."""
     config = GPTConfig(
         vocab_size=VOCAB,
-        context_length=draw(sizes(3, 9)),
+        context_length=context_length,
         d_model=4,
         n_layers=2,
         n_heads=2,
         dropout=0.5,
         tied=False,
-        positions=draw(st.sampled_from(["learned", "rotary"])),
-        window=draw(st.sampled_from([None, 2])),
+        positions=positions,
+        window=window,
     )
     with torch.random.fork_rng([]), torch.no_grad():
-        torch.manual_seed(draw(seeds))
+        torch.manual_seed(seed)
         model = GPT(config)
         for weight in model.parameters():
             weight.normal_()
     return model
+
+
+def gpts():
+    positions = st.sampled_from(["learned", "rotary"])
+    return st.builds(gpt, sizes(3, 9), SEEDS, positions, st.sampled_from([None, 2]))
+
+
+def writer_of(order):
+    """A GPT that writes its vocabulary in a circle: after each token comes the next in `order`."""
+    n_tokens = len(order)
+    config = GPTConfig(
+        vocab_size=n_tokens,
+        context_length=8,
+        d_model=n_tokens,
+        n_layers=1,
+        n_heads=1,
+        d_ff=1,
+        tied=False,
+    )
+    with torch.random.fork_rng([]), torch.no_grad():
+        model = GPT(config)
+        for weight in model.parameters():
+            weight.zero_()  # so the block adds nothing to the residual stream
+        model.norm.weight.fill_(1)
+        model.tokens.weight.fill_diagonal_(1)
+        model.head.weight[torch.tensor(order).roll(-1), torch.tensor(order)] = 100.0
+    return model
+
+
+def circle(beginning, seed=0):
+    """All ids, in an order that begins with these."""
+    assert len(set(beginning)) == len(beginning)
+    source = torch.Generator("cpu").manual_seed(seed)
+    others = torch.randperm(TOKENIZER.vocab_size, generator=source, device="cpu").tolist()
+    return [*beginning, *(id for id in others if id not in set(beginning))]
 
 
 def alone(model, prompt, n_tokens, decoding, seed, stop):
@@ -88,84 +135,171 @@ def watched(ids, asked):
         yield id
 
 
-@given(ids, st.sets(st.integers(0, 9)))
-def test_nothing_after_the_end(streaming, ids, stop):
+@given(ids, st.lists(st.integers(0, 9)), st.sampled_from([list, set, tuple, frozenset]))
+@example([*range(1000, 70_000)] * 2, [69_998, 69_999], list)
+def test_nothing_after_the_end(streaming, ids, stop, kind):
     asked = []
-    kept = list(streaming.until(watched(ids, asked), stop))
+    kept = list(streaming.until(watched(ids, asked), kind(stop)))
     assert kept == list(takewhile(lambda token: token not in stop, ids))
     assert asked == ids[: len(kept) + 1]
+    assert list(streaming.until(ids, kind(stop))) == kept
 
 
 @given(ids)
+@example([END, 240, 159, 153, 130, 240, 159, END] * 700)
 def test_pieces_are_the_text(streaming, ids):
     told = list(streaming.pieces(ids, TOKENIZER))
     assert "".join(told) == TOKENIZER.decode(ids)
     assert all(piece.encode() for piece in told)
+    assert list(streaming.pieces(iter(ids), TOKENIZER)) == told
 
 
 @given(characters())
+@example("\ufeffnaïve <|endoftext|>\r\n e\u0301 \u00a0 123 👩\u200d👧")
+@example("naïve 日本語 🙂" * 60)
 def test_characters_come_whole_and_at_once(streaming, text):
-    ids, asked, told = TOKENIZER.encode(text), [], ""
+    ids, asked, told = TOKENIZER.encode(text), [], []
+    complete, n_bytes, counted, ends = 0, 0, 0, [0]  # how many characters the bytes complete
+    for character in text:
+        ends.append(ends[-1] + len(character.encode()))
     for piece in streaming.pieces(watched(ids, asked), TOKENIZER):
-        told += piece
-        n_bytes = sum(len(TOKENIZER.token_bytes(id)) for id in asked)
-        complete = [end for end in range(len(text) + 1) if len(text[:end].encode()) <= n_bytes]
-        assert told == text[: complete[-1]]
-    assert told == text
+        told.append(piece)
+        n_bytes += sum(len(TOKENIZER.token_bytes(id)) for id in asked[counted:])
+        counted = len(asked)
+        while complete < len(text) and ends[complete + 1] <= n_bytes:
+            complete += 1
+        assert "".join(told) == text[:complete]
+    assert "".join(told) == text
     assert asked == ids
 
 
+@given(ids, ids)
+def test_streams_are_apart(streaming, first, second):
+    with keeps(first, second):
+        alone = [list(streaming.pieces(one, TOKENIZER)) for one in (first, second)]
+        started = [streaming.pieces(one, TOKENIZER) for one in (first, second)]
+        assert in_turns(*started) == alone
+
+
 @few
-@given(known_models(TOKENIZER.vocab_size, sizes(1, 9)), characters(), sizes(0, 8), seeds, st.data())
-def test_streams_what_is_generated(streaming, model, prompt, n_tokens, seed, data):
-    begun = TOKENIZER.encode(prompt) or [TOKENIZER.end_of_text]
-    free = alone(model, begun, n_tokens, Decoding(), seed, ())
-    stop = data.draw(st.none() | st.sets(st.sampled_from([*free, 0]), max_size=2), "stop")
-    told = streaming.stream(model, TOKENIZER, prompt, n_tokens, Decoding(), seed=seed, stop=stop)
-    last = {TOKENIZER.end_of_text} if stop is None else stop
+@given(
+    known_models(TOKENIZER.vocab_size, sizes(1, 9)), characters(), sizes(0, 8), settings(), SEEDS,
+    st.data(),
+)  # fmt: skip
+@example(known(TOKENIZER.vocab_size, 9), "a<|endoftext|>", 8, Decoding(), 0, None)
+@example(known(TOKENIZER.vocab_size, 9), "", 8, Decoding(), 2**64 - 1, None)
+@example(known(TOKENIZER.vocab_size, 1_104), "naïve 12 " * 150, 8, Decoding(top_k=9), 5, None)
+def test_streams_what_is_generated(streaming, model, prompt, n_tokens, decoding, seed, data):
+    begun = TOKENIZER.encode(prompt) or [END]
+    free = alone(model, begun, n_tokens, decoding, seed, ())
+    some = st.lists(st.sampled_from([*free, 0, END]), max_size=3)
+    stop = data.draw(st.none() | some, "stop") if data else None
+    with keeps(model):
+        lent = None if stop is None else list(stop)
+        told = streaming.stream(model, TOKENIZER, prompt, n_tokens, decoding, seed=seed, stop=lent)
+        if lent is not None:
+            lent[:] = [1, 2, 3]  # the caller's again
+        told = "".join(told)
+    last = [END] if stop is None else stop
     kept = takewhile(lambda token: token not in last, free)
-    assert "".join(told) == TOKENIZER.decode(kept)
+    assert told == TOKENIZER.decode(kept)
+
+
+STORY = "naïve café 日本語 🙂"  # no token of it occurs twice
+
+
+@limits(max_examples=10)
+@given(
+    sizes(1, len(STORY)), st.sampled_from([0.0, 1.0]), ids.filter(bool), sizes(0, 12),
+    st.lists(st.integers(0, 15), max_size=3), SEEDS,
+)  # fmt: skip
+@example(5, 1.0, TOKENIZER.encode("é"), 20, [9, 5, 13], 3)
+def test_a_known_model_writes_a_known_text(
+    streaming, cut, temperature, prompt, n_tokens, stops, seed
+):
+    """From text to ids, through a GPT whose next token is known for every prefix, to text."""
+    decoding, story = Decoding(temperature=temperature), TOKENIZER.encode(STORY)
+    begun = TOKENIZER.encode(STORY[:cut])
+    if begun == story[: len(begun)]:  # and the cut is not inside a token
+        model = writer_of(circle([*story, END]))
+        told = streaming.stream(model, TOKENIZER, STORY[:cut], 99, decoding, seed=seed)
+        assert STORY[:cut] + "".join(told) == STORY
+    order = circle(prompt[-1:], seed)
+    model, stop = writer_of(order), [order[1 + place] for place in stops]
+    rows = [prompt, [*prompt, *order[1:4]]]  # the second has been given a part of it
+    added = together(streaming, model, rows, n_tokens, decoding, seeds=[seed, 0], stop=stop)
+    for first, tokens in zip((1, 4), added, strict=True):
+        kept = takewhile(lambda token: token not in stop, order[first : first + n_tokens])
+        assert tokens == list(kept)
 
 
 @given(known_models(VOCAB, sizes(1, 9)), prompts(), sizes(0, 6), settings(), st.data())
+@example(known(VOCAB, 1_104), [[1], [2, 0] * 550, [3, 1, 0]], 6, Decoding(top_p=0.9), None)
+@example(known(70_000, 6), [[69_999, 3], [65_536]], 6, Decoding(repetition_penalty=3.0), None)
+@example(known(VOCAB, 8), [[1, 2, 0][: 1 + n % 3] for n in range(12)], 9, Decoding(), None)
 def test_a_batch_is_its_rows(streaming, model, prompts, n_tokens, decoding, data):
-    own = data.draw(st.lists(seeds, min_size=len(prompts), max_size=len(prompts)), "seeds")
-    stop = data.draw(st.sets(st.integers(0, VOCAB - 1), max_size=2), "stop")
-    added = together(streaming, model, prompts, n_tokens, decoding, seeds=own, stop=stop)
+    count = len(prompts)
+    own = data.draw(st.lists(SEEDS, min_size=count, max_size=count)) if data else range(count)
+    stop = data.draw(st.sets(st.integers(0, VOCAB - 1), max_size=3)) if data else ()
+    with keeps(model, prompts):
+        added = together(streaming, model, prompts, n_tokens, decoding, seeds=own, stop=stop)
     for prompt, tokens, seed in zip(prompts, added, own, strict=True):
         assert tokens == alone(model, prompt, n_tokens, decoding, seed, stop)
+        assert all(type(id) is int for id in tokens)
 
 
-@given(known_models(VOCAB, sizes(1, 9)), prompts(), prompts(), sizes(1, 4))
-def test_calls_do_not_meet(streaming, model, first, second, n_tokens):
-    calls, added = [], []
-    for batch in (first, second):
-        own = range(len(batch))
-        calls.append(streaming.generate_batch(model, batch, n_tokens, Decoding(), seeds=own))
-        added.append([[] for _ in batch])
+@given(known_models(VOCAB, sizes(1, 9)), prompts(), prompts(), sizes(1, 4), settings(), SEEDS)
+def test_calls_do_not_meet(streaming, model, first, second, n_tokens, decoding, seed):
+    started, expected = [], []
+    for place, batch in enumerate((first, second)):
+        own = [seed // 2 + place + row for row in range(len(batch))]
+        lent = [list(prompt) for prompt in batch]
+        stop = [place]
+        started.append(streaming.generate_batch(
+            model, lent, n_tokens, decoding, seeds=own, stop=stop
+        ))  # fmt: skip
+        for values in (*lent, own, stop):
+            values[:] = [2, 2]  # the caller's again
+        expected.append([
+            alone(model, prompt, n_tokens, decoding, seed // 2 + place + row, [place])
+            for row, prompt in enumerate(batch)
+        ])  # fmt: skip
     try:
-        for turn in zip_longest(*calls):
-            for rows, written in zip(added, turn, strict=True):
-                if written is not None:
-                    row, id = written
-                    rows[row].append(id)
+        with keeps(model):
+            written = in_turns(*started)
     except (IndexError, RuntimeError) as error:
         if unwritten(error):
             raise
         raise AssertionError(f"the other call is in the way: {error}") from error
-    for batch, rows in zip((first, second), added, strict=True):
-        for seed, (prompt, tokens) in enumerate(zip(batch, rows, strict=True)):
-            assert tokens == alone(model, prompt, n_tokens, Decoding(), seed, ())
+    for rows, pairs in zip(expected, written, strict=True):
+        for row, tokens in enumerate(rows):
+            assert [id for place, id in pairs if place == row] == tokens
 
 
 @limits(max_examples=15)
 @given(gpts(), prompts(least=2), sizes(3, 6), st.booleans())
+@example(gpt(1_104, 2), [[1, 3] * 548, [2, 0, 1] * 366], 4, False)
+@example(gpt(300, 3, "learned", 80), [[1, 0] * 148], 6, True)
 def test_a_cache_changes_nothing(streaming, model, prompts, n_tokens, training):
     own = list(range(len(prompts)))
     model.train(training)
     added = together(streaming, model, prompts, n_tokens, Decoding(), seeds=own)
     for prompt, tokens, seed in zip(prompts, added, own, strict=True):
         assert tokens == alone(model, prompt, n_tokens, Decoding(), seed, ())
+
+
+@given(known_models(VOCAB, 12), prompts(), st.sets(st.integers(0, VOCAB - 1), min_size=1))
+def test_n_tokens_is_only_a_limit(streaming, model, prompts, stop):
+    """What is asked for at most takes no memory before it is written."""
+    try:
+        written = streaming.generate_batch(
+            model, prompts, 10**15, Decoding(), seeds=range(len(prompts)), stop=stop
+        )
+        next(written, None)
+    except (RuntimeError, MemoryError) as error:
+        if unwritten(error):
+            raise
+        raise AssertionError(f"no room for what nobody has written: {error}") from error
 
 
 @given(known_models(VOCAB, 12), prompts(), sizes(1, 6))
@@ -192,17 +326,18 @@ def test_reads_in_eval_mode(streaming, model):
 
 
 @limits(max_examples=15)
-@given(gpts(), prompts(), sizes(0, 4))
-def test_writes_where_the_model_is(streaming, model, prompts, n_tokens):
+@given(gpts(), prompts(), sizes(0, 4), decoding_settings())
+def test_writes_where_the_model_is(streaming, model, prompts, n_tokens, drawn):
     def write():
-        own = range(len(prompts))
+        own, chosen = range(len(prompts)), Decoding(**drawn)
         return list(streaming.generate_batch(model, prompts, n_tokens, chosen, seeds=own))
 
-    chosen = Decoding()
     expected = write()
     with elsewhere():
         written = write()
     assert written == expected
+    with default_type(torch.float16):
+        assert write() == expected
 
 
 @given(known_models(VOCAB, 3), known_models(TOKENIZER.vocab_size, 3), st.integers(max_value=-1))
@@ -217,6 +352,9 @@ def test_rejects_what_cannot_begin(streaming, model, writer, below):
         begin(seeds=(0,))
     with rejects("n_tokens", below):
         begin(n_tokens=below)
+    for seed in (below, 2**64):
+        with rejects("seed", seed):
+            begin(seeds=(0, seed))
     for stranger in (below, VOCAB):
         with rejects("stop", stranger, VOCAB - 1):
             begin(stop=[stranger])

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptspec.attention.cache import Cache
+from gptspec.checks import check, check_at_least
 from gptspec.gpt.model import GPT
 
 
@@ -22,14 +23,14 @@ def greedy(logits: Float[Tensor, "*batch vocab"]) -> Int[Tensor, "*batch"]:
     return logits.argmax(dim=-1)
 
 
-def temper(
+def apply_temperature(
     logits: Float[Tensor, "*batch vocab"], temperature: float
 ) -> Float[Tensor, "*batch vocab"]:
     """Return logits of the distribution raised to the power 1 / temperature.
 
     Args:
         logits: Scores of the next token.
-        temperature: Below 1 sharpens, above 1 flattens; 0 leaves only the most probable token.
+        temperature: Below 1 sharpens, above 1 flattens; 0 keeps only what `greedy` chooses.
 
     Raises:
         ValueError: If `temperature` is negative or not finite.
@@ -37,13 +38,15 @@ def temper(
     Examples:
         A half, a quarter, a quarter, each squared and brought back to a sum of one.
 
-        >>> temper(torch.tensor([0.5, 0.25, 0.25]).log(), 0.5).softmax(dim=-1)
+        >>> apply_temperature(torch.tensor([0.5, 0.25, 0.25]).log(), 0.5).softmax(dim=-1)
         tensor([0.6667, 0.1667, 0.1667])
     """
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 or above, and finite, got {temperature}")
-    if temperature < torch.finfo(logits.dtype).tiny:  # its reciprocal overflows: 0 in all but name
+    check("temperature", temperature, 0 <= temperature < math.inf, "0 or above, and finite")
+    if temperature == 0:
         return top_k(logits, 1)
+    # A Python float has a wider range than float32, where it and its reciprocal must be normal.
+    tiny = torch.finfo(torch.promote_types(logits.dtype, torch.float32)).tiny
+    temperature = min(max(temperature, tiny), 1 / tiny)
     # With the largest at 0 a low temperature can only underflow, never reach infinity.
     return (logits - logits.amax(dim=-1, keepdim=True)) / temperature
 
@@ -61,14 +64,15 @@ def top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "*batc
     Source:
         Fan et al. 2018, section 5.4.
     """
-    if k < 1:
-        raise ValueError(f"k of top_k must be at least 1, got {k}; leave it out to keep all")
+    check_at_least(1, k=k)
     order = logits.argsort(dim=-1, descending=True, stable=True)
     return logits.scatter(-1, order[..., k:], -math.inf)
 
 
 def top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*batch vocab"]:
     """Keep the fewest tokens whose probabilities sum to `p` or more; the rest become -inf.
+
+    This is nucleus sampling. Of tokens equally probable the lower ids stay first.
 
     Raises:
         ValueError: If `p` is outside (0, 1].
@@ -82,13 +86,13 @@ def top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*ba
     Source:
         Holtzman et al. 2020, section 3.1: the nucleus.
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"p of top_p must be above 0 and at most 1, got {p}")
+    check("p", p, 0 < p <= 1, "above 0 and at most 1")
     if p == 1:  # a rounded sum may reach 1 before the last token
-        return logits
-    ranked, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+        return logits.clone()
+    ranked, order = _probabilities(logits).sort(dim=-1, descending=True, stable=True)
     before = ranked.cumsum(dim=-1) - ranked
-    dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
+    late = (before >= p) & (before > 0)  # in float32 the smallest p is 0, and one token stays
+    dropped = torch.zeros_like(late).scatter(-1, order, late)
     return logits.masked_fill(dropped, -math.inf)
 
 
@@ -105,33 +109,37 @@ def min_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*ba
     Source:
         Nguyen et al. 2024, section 3.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"p of min_p must be from 0 to 1, got {p}")
-    probabilities = logits.softmax(dim=-1)
+    check("p", p, 0 <= p <= 1, "from 0 to 1")
+    probabilities = _probabilities(logits)
     least = p * probabilities.amax(dim=-1, keepdim=True)
     return logits.masked_fill(probabilities < least, -math.inf)
 
 
-def penalize(
+def apply_repetition_penalty(
     logits: Float[Tensor, "*batch vocab"], ids: Int[Tensor, "*batch time"], penalty: float
 ) -> Float[Tensor, "*batch vocab"]:
-    """Lower the logits of tokens that stand in `ids`: divide positive ones, multiply the others.
+    """Lower the logits of tokens that occur in `ids`: divide positive ones, multiply the others.
 
     Raises:
         ValueError: If `penalty` is below 1 or not finite.
 
     Examples:
-        >>> penalize(torch.tensor([2.0, -2.0, 2.0]), torch.tensor([0, 1]), penalty=2.0)
+        >>> logits = torch.tensor([2.0, -2.0, 2.0])
+        >>> apply_repetition_penalty(logits, torch.tensor([0, 1, 0]), penalty=2.0)
         tensor([ 1., -4.,  2.])
 
     Source:
         Keskar et al. 2019, section 4.1; multiplying below 0 as transformers 5.23 does.
     """
-    if not 1 <= penalty < math.inf:
-        raise ValueError(f"penalty must be 1 or above, and finite, got {penalty}")
-    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
+    check("penalty", penalty, 1 <= penalty < math.inf, "1 or above, and finite")
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids.long(), True)
     lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, lowered, logits)
+
+
+def _probabilities(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch vocab"]:
+    """Return the softmax, in float32 at least: 16 bits are too few to add up a vocabulary."""
+    return logits.softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +147,12 @@ class Decoding:
     """How the next token is chosen. The defaults draw from the model's own distribution.
 
     Args:
-        temperature: See `temper`; 0 is greedy.
-        top_k: See `top_k`; None keeps all.
-        top_p: See `top_p`; 1 keeps all.
-        min_p: See `min_p`; 0 keeps all.
-        penalty: See `penalize`; 1 forgives every repetition.
+        temperature: Below 1 prefers probable tokens, above 1 evens out; 0 is greedy.
+        top_k: Keep only so many tokens, the most probable; None keeps all.
+        top_p: Keep the most probable tokens that hold this share of the probability (nucleus
+            sampling); 1 keeps all.
+        min_p: Keep the tokens at least so many times as probable as the most probable; 0 keeps all.
+        repetition_penalty: Make tokens that occurred before less probable; 1 does not.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -153,11 +162,16 @@ class Decoding:
     top_k: int | None = None
     top_p: float = 1.0
     min_p: float = 0.0
-    penalty: float = 1.0
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        # One try on a vocabulary of one token: each function checks its own setting.
-        distribution(torch.zeros(1), self, torch.zeros(1, dtype=torch.long))
+        heat, penalty = self.temperature, self.repetition_penalty
+        check("temperature", heat, 0 <= heat < math.inf, "0 or above, and finite")
+        if self.top_k is not None:
+            check_at_least(1, top_k=self.top_k)
+        check("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
+        check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
+        check("repetition_penalty", penalty, 1 <= penalty < math.inf, "1 or above, and finite")
 
 
 def distribution(
@@ -167,12 +181,13 @@ def distribution(
 ) -> Float[Tensor, "*batch vocab"]:
     """Return the probabilities that the next token is drawn from.
 
-    The settings act in the order penalty, temperature, top-k, top-p, min-p.
+    The settings act in the order repetition penalty, temperature, top-k, top-p, min-p, in float32
+    at least.
 
     Args:
         logits: Scores of the next token, -inf where it must not be.
         decoding: The settings.
-        previous: The ids so far, which the penalty holds against their repetition.
+        previous: The ids so far, for the repetition penalty.
 
     Raises:
         ValueError: If a row of `logits` holds NaN or +inf, or nothing but -inf.
@@ -181,12 +196,13 @@ def distribution(
         >>> distribution(torch.tensor([0.6, 0.3, 0.1]).log(), Decoding(top_k=2))
         tensor([0.6667, 0.3333, 0.0000])
     """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if previous is not None:
+        logits = apply_repetition_penalty(logits, previous, decoding.repetition_penalty)
     largest = logits.amax(dim=-1)
     if not largest.isfinite().all():
         raise ValueError(f"logits must have a finite largest value in each row, got {largest}")
-    if previous is not None:
-        logits = penalize(logits, previous, decoding.penalty)
-    logits = temper(logits, decoding.temperature)
+    logits = apply_temperature(logits, decoding.temperature)
     if decoding.top_k is not None:
         logits = top_k(logits, decoding.top_k)
     return min_p(top_p(logits, decoding.top_p), decoding.min_p).softmax(dim=-1)
@@ -218,7 +234,8 @@ def generate(
 ) -> Iterator[int]:
     """Continue a text: draw a token, add it to the text, and ask again.
 
-    While the text fits the model's context, each token is read once, through a cache.
+    While the text fits the model's context, each token is read once, through a KV cache: first the
+    whole prompt (prefill), then token after token (decode).
     Tokens come one by one, as they are drawn. The model reads in evaluation mode, and is in
     its own mode again whenever a token is handed out.
 
@@ -230,7 +247,8 @@ def generate(
         seed: Same seed, same tokens.
 
     Raises:
-        ValueError: If `ids` is empty or `n_tokens` is negative.
+        ValueError: If `ids` is empty, `n_tokens` is negative, or `seed` is negative or has more
+            than 64 bits.
 
     Examples:
         >>> from gptspec.gpt.model import GPT, GPTConfig
@@ -238,13 +256,9 @@ def generate(
         >>> list(generate(GPT(config), [0], 3, Decoding(), seed=1))
         [0, 0, 0]
     """
-    device = next(model.parameters()).device
-    text = torch.tensor(list(ids), dtype=torch.long, device=device)
-    if not len(text):
-        raise ValueError("ids is empty, []: begin with a prompt, or with the end-of-text token")
-    if n_tokens < 0:
-        raise ValueError(f"n_tokens must be 0 or above, got {n_tokens}")
-    return _continue(model, text, n_tokens, decoding, torch.Generator(device).manual_seed(seed))
+    text = prompt_of(model, ids)
+    check_at_least(0, n_tokens=n_tokens)
+    return _continue(model, text, n_tokens, decoding, seeded(seed, text.device))
 
 
 def _continue(
@@ -255,6 +269,30 @@ def _continue(
         token = sample(next_logits(model, text, cache), decoding, generator, text)
         text = torch.cat([text, token[None]])
         yield int(token)
+
+
+def prompt_of(model: GPT, ids: Iterable[int]) -> Int[Tensor, "time"]:
+    """Return ids as a tensor that a model can read.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    text = torch.tensor(list(ids), dtype=torch.long, device=next(model.parameters()).device)
+    if not len(text):
+        raise ValueError("ids is empty, []: begin with a prompt, or with the end-of-text token")
+    return text
+
+
+def seeded(seed: int, device: torch.device) -> torch.Generator:
+    """Return a source of random numbers that nobody else draws from.
+
+    Torch's generator on a CPU uses the lowest 32 bits of a seed.
+
+    Raises:
+        ValueError: If `seed` is negative or has more than 64 bits.
+    """
+    check("seed", seed, 0 <= seed < 2**64, "from 0 to 2**64 - 1")
+    return torch.Generator(device).manual_seed(seed)
 
 
 def next_logits(

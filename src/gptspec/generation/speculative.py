@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gptspec.generation.decoding import Decoding, distribution
+from gptspec.checks import check_at_least
+from gptspec.generation.decoding import Decoding, distribution, prompt_of, seeded
 from gptspec.gpt.model import GPT
 
 
@@ -15,11 +16,11 @@ def outcomes(
     draft: Float[Tensor, "n_drafted vocab"],
     drafted: Int[Tensor, "n_drafted"],
 ) -> Float[Tensor, "n_next vocab"]:
-    """Return how probable it is that the first `row` drafted tokens stand and `column` follows.
+    """Return how probable it is that the first `row` drafted tokens are kept and `column` follows.
 
-    A drafted token stands with the share of its probability that the target grants, at most 1.
-    Where the first one falls, a token follows that the draft has offered too rarely; where none
-    falls, the target says what follows.
+    A drafted token is accepted with the probability target / draft, at most 1. The first one that
+    is rejected is replaced by a token that the draft offers too rarely; if none is rejected, the
+    next token is drawn from the target.
 
     Args:
         target: The target's distribution at each drafted token, and after the last.
@@ -37,14 +38,15 @@ def outcomes(
     Source:
         Leviathan et al. 2023, algorithm 1.
     """
-    places = drafted[:, None]
-    granted = target[:-1].gather(-1, places) / draft.gather(-1, places)
-    accept = granted.clamp(max=1)
-    lack = (target[:-1] - draft).clamp(min=0)
-    # Where both agree nothing is lacking, and nothing falls: 0 of any distribution.
-    instead = lack / lack.sum(-1, keepdim=True).clamp(min=torch.finfo(lack.dtype).tiny)
-    stand = torch.cat([accept.new_ones(1, 1), accept]).cumprod(0)
-    return stand * torch.cat([(1 - accept) * instead, target[-1:]])
+    places = drafted[:, None].long()
+    ratio = target[:-1].gather(-1, places) / draft.gather(-1, places)
+    accepted = ratio.clamp(max=1)
+    residual = (target[:-1] - draft).clamp(min=0)
+    # Where both agree the residual is 0, and nothing is rejected: 0 of any distribution.
+    least = torch.finfo(residual.dtype).tiny
+    replacement = residual / residual.sum(-1, keepdim=True).clamp(min=least)
+    kept = torch.cat([accepted.new_ones(1, 1), accepted]).cumprod(0)
+    return kept * torch.cat([(1 - accepted) * replacement, target[-1:]])
 
 
 def generate(
@@ -72,27 +74,22 @@ def generate(
             target's context, where each token needs a window of its own.
 
     Raises:
-        ValueError: If `ids` is empty, `n_tokens` is negative, `n_drafted` is below 1, or the two
-            models do not have the same vocabulary size.
+        ValueError: If `ids` is empty, `n_tokens` is negative, `n_drafted` is below 1, `seed` is
+            negative or has more than 64 bits, or the models differ in their vocabulary size.
     """
-    text = torch.tensor(list(ids), dtype=torch.long, device=next(model.parameters()).device)
-    if not len(text):
-        raise ValueError("ids is empty, []: begin with a prompt, or with the end-of-text token")
-    if n_tokens < 0:
-        raise ValueError(f"n_tokens must be 0 or above, got {n_tokens}")
-    if n_drafted < 1:
-        raise ValueError(f"n_drafted must be at least 1, got {n_drafted}")
+    prompt = prompt_of(model, ids)
+    check_at_least(0, n_tokens=n_tokens)
+    check_at_least(1, n_drafted=n_drafted)
     vocab_size = model.config.vocab_size
     if draft.config.vocab_size != vocab_size:
         raise ValueError(
             "draft must have the model's vocabulary, "
             f"got vocab_size {draft.config.vocab_size} instead of {vocab_size}"
         )
-    generator = torch.Generator(text.device).manual_seed(seed)
+    generator = seeded(seed, prompt.device)
 
     def steps() -> Iterator[int]:
-        nonlocal text
-        end = len(text) + n_tokens
+        text, end = prompt, len(prompt) + n_tokens
         while len(text) < end:
             room = max(model.config.context_length - len(text), 0)
             ahead = min(n_drafted, end - len(text) - 1, room)
@@ -119,8 +116,8 @@ def _step(
     drafted = read[len(text) :]
     target = next_distributions(model, read, ahead + 1, decoding)
     joint = outcomes(target, torch.cat([target[:0], *offered]), drafted)
-    stand, follows = divmod(_draw(joint.view(1, -1), generator).item(), joint.shape[-1])
-    return torch.cat([drafted[:stand], drafted.new_tensor([follows])])
+    n_accepted, next_token = divmod(_draw(joint.view(1, -1), generator).item(), joint.shape[-1])
+    return torch.cat([drafted[:n_accepted], drafted.new_tensor([next_token])])
 
 
 def _draw(

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 
-from gptspec.generation.decoding import Decoding, generate, next_logits, sample
+from gptspec.checks import check, check_at_least
+from gptspec.generation.decoding import Decoding, generate, next_logits, sample, seeded
 from gptspec.gpt.model import GPT
 from gptspec.tokenization import bytes as utf8
 from gptspec.tokenization.bpe import BPE
@@ -106,32 +107,30 @@ def generate_batch(
         raise ValueError(f"prompts must be texts of at least one token, got {prompts}")
     if len(seeds) != len(prompts):
         raise ValueError(f"seeds must be one for each of {len(prompts)} prompts, got {len(seeds)}")
-    if n_tokens < 0:
-        raise ValueError(f"n_tokens must be 0 or above, got {n_tokens}")
+    check_at_least(0, n_tokens=n_tokens)
     stop = _known(stop, model.config.vocab_size)
     device = next(model.parameters()).device
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    lengths = [len(prompt) for prompt in prompts]
-    texts = torch.zeros(len(prompts), max(lengths) + n_tokens, dtype=torch.long, device=device)
-    for row, prompt in enumerate(prompts):
-        texts[row, : lengths[row]] = torch.tensor(prompt, device=device)
+    generators = [seeded(seed, device) for seed in seeds]
+    prompts = [list(prompt) for prompt in prompts]  # theirs may change while we write
 
     def steps() -> Iterator[tuple[int, int]]:
         cache = model.new_cache()
-        time = min(lengths)
-        open_rows = set(range(len(prompts))) if n_tokens else set()
-        while open_rows:
-            logits = next_logits(model, texts[:, :time], cache)
-            for row in sorted(open_rows):
-                if time < lengths[row]:
+        time = min(map(len, prompts))
+        texts = torch.tensor([prompt[:time] for prompt in prompts], device=device)
+        unfinished = set(range(len(prompts))) if n_tokens else set()
+        while unfinished:
+            logits = next_logits(model, texts, cache)
+            column = [prompt[time] if time < len(prompt) else 0 for prompt in prompts]
+            for row in sorted(unfinished):
+                if time < len(prompts[row]):
                     continue  # its prompt goes on
-                token = sample(logits[row], decoding, generators[row], texts[row, :time])
-                texts[row, time] = token
-                ended = int(token) in stop
-                if ended or time + 1 == lengths[row] + n_tokens:
-                    open_rows.remove(row)
-                if not ended:
-                    yield row, int(token)
+                token = int(sample(logits[row], decoding, generators[row], texts[row]))
+                column[row] = token
+                if token in stop or time + 1 == len(prompts[row]) + n_tokens:
+                    unfinished.remove(row)
+                if token not in stop:
+                    yield row, token
+            texts = torch.cat([texts, torch.tensor(column, device=device)[:, None]], dim=-1)
             time += 1
 
     return steps()
@@ -139,6 +138,5 @@ def generate_batch(
 
 def _known(stop: Collection[int], vocab_size: int) -> frozenset[int]:
     for id in stop:
-        if not 0 <= id < vocab_size:
-            raise ValueError(f"stop must hold ids from 0 to {vocab_size - 1}, got {id}")
+        check("stop", id, 0 <= id < vocab_size, f"ids from 0 to {vocab_size - 1}")
     return frozenset(stop)

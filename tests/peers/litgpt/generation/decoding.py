@@ -23,7 +23,7 @@ def greedy(logits):
     return chosen.to(torch.long).view(logits.shape[:-1])
 
 
-def temper(logits, temperature):
+def apply_temperature(logits, temperature):
     if not temperature:
         return torch.nn.functional.one_hot(greedy(logits), logits.shape[-1]).to(logits).log()
     drawn_from = rows(lambda row: seen("multinomial", row, temperature=temperature), logits)

@@ -28,7 +28,7 @@ def greedy(logits):
     return ch05.generate(lambda ids: rows[:, None], text, 1, 1)[:, -1].view(logits.shape[:-1])
 
 
-def temper(logits, temperature):
+def apply_temperature(logits, temperature):
     if not temperature:
         return torch.nn.functional.one_hot(greedy(logits), logits.shape[-1]).to(logits).log()
     return seen("multinomial", logits, temperature=temperature).log()

@@ -22,7 +22,7 @@ def process(processor, logits, ids=None):
     return processor(ids, rows).view(logits.shape)
 
 
-def temper(logits, temperature):
+def apply_temperature(logits, temperature):
     return process(TemperatureLogitsWarper(temperature), logits)
 
 
@@ -38,5 +38,5 @@ def min_p(logits, p):
     return process(MinPLogitsWarper(p), logits)
 
 
-def penalize(logits, ids, penalty):
+def apply_repetition_penalty(logits, ids, penalty):
     return process(RepetitionPenaltyLogitsProcessor(penalty), logits, ids)
