@@ -2,13 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gptspec.checks import check, check_at_least
 from gptspec.gpt.model import GPT
 from gptspec.training import optimizer
 
@@ -36,8 +37,7 @@ def orthogonalize(
     Source:
         Jordan et al. 2024, Muon: the coefficients, and the steps.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_at_least(1, steps=steps)
     first, third, fifth = COEFFICIENTS
     x = matrix / torch.linalg.matrix_norm(matrix, keepdim=True).clamp(min=EPSILON)
     rows, columns = matrix.shape[-2:]
@@ -62,8 +62,8 @@ class Muon(torch.optim.Optimizer):
         weight_decay: Share of each weight, times `lr`, that is taken away at each step.
 
     Raises:
-        ValueError: If `lr` or `weight_decay` is negative, `momentum` outside [0, 1), or a
-            parameter no matrix.
+        ValueError: If `lr` or `weight_decay` is negative or infinite, `momentum` outside [0, 1),
+            or a parameter no matrix, here or in a group.
 
     Examples:
         >>> weight = nn.Parameter(torch.zeros(2, 2))
@@ -86,32 +86,46 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.1,
     ) -> None:
-        if not lr >= 0:
-            raise ValueError(f"lr must be at least 0, got {lr}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.ndim != 2:
-                    raise ValueError(
-                        "params must be matrices, got one of shape "
-                        f"{tuple(parameter.shape)}: give it to AdamW"
-                    )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of matrices; what it does not set is set as for all others."""
+        group = {**self.defaults, **param_group}
+        for name in ("lr", "weight_decay"):
+            check(name, group[name], 0 <= group[name] < math.inf, "at least 0 and finite")
+        momentum = group["momentum"]
+        check("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1")
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.ndim != 2:
+                raise ValueError(
+                    "params must be matrices, got one of shape "
+                    f"{tuple(parameter.shape)}: give it to AdamW"
+                )
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure: the loss is asked for once
-        """Move every matrix that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every matrix that has a gradient.
+
+        Args:
+            closure: Computes the loss and its gradients; called once, before the step.
+
+        Returns:
+            What the closure returns, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
                 self._move(parameters, group)
+        return loss
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        means = [self._mean(p) for p in parameters]
+        means = [self._momentum(p) for p in parameters]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         # Nesterov: where the average will be if the next gradient is like this one.
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])
@@ -125,7 +139,7 @@ class Muon(torch.optim.Optimizer):
             rate = group["lr"] * RMS * math.sqrt(max(rows, columns))
             torch._foreach_add_([p for p, _ in pairs], moves.unbind(), alpha=-rate)
 
-    def _mean(self, parameter: Tensor) -> Tensor:
+    def _momentum(self, parameter: Tensor) -> Tensor:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -137,6 +151,9 @@ def parameter_groups(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the groups for Muon and those for AdamW: the blocks' projections, and all the rest.
 
+    A projection is the weight of an `nn.Linear`. What else has two or more axes decays too: tables
+    such as embeddings, the kernels of convolutions.
+
     Examples:
         >>> from gptspec.gpt.model import GPTConfig
         >>> shape = GPTConfig(vocab_size=9, context_length=4, d_model=2, n_layers=1, n_heads=1)
@@ -147,11 +164,11 @@ def parameter_groups(
     Source:
         Jordan et al. 2024, Muon: embeddings and the head are left to AdamW.
     """
-    projections = [m.weight for m in model.blocks.modules() if isinstance(m, nn.Linear)]
-    hidden = [weight for weight in projections if weight.requires_grad]
-    taken = {id(weight) for weight in hidden}
+    layers = [m for m in model.blocks.modules() if isinstance(m, nn.Linear)]
+    projections = {id(m.weight): m.weight for m in layers}  # each once, if layers share it
+    hidden = [weight for weight in projections.values() if weight.requires_grad]
     rest = [
-        {**group, "params": [p for p in group["params"] if id(p) not in taken]}
+        {**group, "params": [p for p in group["params"] if id(p) not in projections]}
         for group in optimizer.parameter_groups(model, weight_decay=weight_decay)
     ]
     return [{"params": hidden, "weight_decay": weight_decay}], rest
