@@ -22,7 +22,7 @@ class KnownCache(Cache):
 class Known(GPT):
     """Its logits depend on every token it has read, and on where each stood in the window.
 
-    `seen` holds what it was given, `modes` whether it was in training then.
+    `seen` holds what it was given, `modes` whether any part of it was in training then.
     """
 
     def __init__(self, rows: Tensor, context_length: int) -> None:
@@ -35,6 +35,7 @@ class Known(GPT):
             n_heads=1,
         )
         self.rows = nn.Parameter(rows)
+        self.part = nn.Dropout(0.5)  # reads nothing, and has a mode of its own
         self.seen: list[Tensor] = []
         self.modes: list[bool] = []
 
@@ -46,7 +47,7 @@ class Known(GPT):
         end = kept.time + ids.shape[-1]
         assert end <= self.config.context_length
         self.seen.append(ids)
-        self.modes.append(self.training)
+        self.modes.append(any(part.training for part in self.modules()))
         place = torch.arange(kept.time + 1, end + 1, device=ids.device)
         total = kept.total + (place * (ids + 1)).cumsum(-1)
         kept.time, kept.total = end, total[..., -1:]
@@ -62,7 +63,14 @@ def known_models(
     source = torch.Generator(torch.get_default_device()).manual_seed(seed)
     rows = torch.randn(7, vocab_size, generator=source)
     length = context_length if isinstance(context_length, int) else draw(context_length)
-    return Known(rows, length).train(draw(st.booleans()))
+    model = Known(rows, length).train(draw(st.booleans()))
+    model.part.train(seed % 2 == 0)
+    return model
+
+
+def modes(model: GPT) -> list[bool]:
+    """Return of the model and each of its parts whether it is in training."""
+    return [part.training for part in model.modules()]
 
 
 SEEDS = st.sampled_from([0, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1)

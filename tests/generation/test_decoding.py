@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptspec.gpt.config import PositionKind
 from gptspec.gpt.model import GPT, GPTConfig
-from known import SEEDS, Known, decoding_settings
+from known import SEEDS, Known, decoding_settings, modes
 from strategies import (
     HALVES,
     LIFTED,
@@ -459,14 +459,17 @@ def test_reads_each_token_once(decoding, model, prompt, n_tokens, taken):
 
 
 @few
-@given(models(), prompts())
-def test_reads_in_eval_mode(decoding, model, prompt):
-    mode, modes = model.training, []
-    model.register_forward_pre_hook(lambda *_: modes.append(model.training))
+@given(models(), prompts(), SEEDS)
+def test_reads_in_eval_mode(decoding, model, prompt, seed):
+    choose = random.Random(seed).choice
+    for part in model.modules():  # as where a part of a model is not to be trained
+        part.training = choose([False, True])
+    before, reading = modes(model), []
+    model.register_forward_pre_hook(lambda *_: reading.append(any(modes(model))))
     for _ in decoding.generate(model, prompt, 2, decoding.Decoding(), seed=0):
-        assert model.training == mode
-    assert modes == [False, False]
-    assert model.training == mode
+        assert modes(model) == before
+    assert reading == [False, False]
+    assert modes(model) == before
 
 
 below, above = st.floats(max_value=-0.001), st.floats(min_value=1.001)

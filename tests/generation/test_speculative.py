@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
-from known import SEEDS, Known, decoding_settings, known_models
+from known import SEEDS, Known, decoding_settings, known_models, modes
 from strategies import (
     HALVES,
     assert_close,
@@ -346,9 +346,9 @@ def test_seeds_differ(speculative, two):
 
 @given(pairs(), prompts())
 def test_reads_in_eval_mode(speculative, models, prompt):
-    before = [model.training for model in models]
+    before = [modes(model) for model in models]
     for _ in speculative.generate(*models, prompt, 4, Decoding(), seed=0):
-        assert [model.training for model in models] == before
+        assert [modes(model) for model in models] == before
     assert not any(mode for model in models for mode in model.modes)
 
 
