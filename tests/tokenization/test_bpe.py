@@ -464,7 +464,7 @@ def test_rejects_small_vocabularies(bpe, n_specials, data):
 def test_rejects_unknown_ids(bpe, id, more):
     tokenizer = bpe.BPE(((97, 98),))
     with rejects("ids", id, 257):
-        tokenizer.decode([97, id] + [256] * more)
+        tokenizer.decode([97] * (3 - more) + [id] + [256] * more)
     with rejects("ids", id, 257):
         tokenizer.token_bytes(id)
 

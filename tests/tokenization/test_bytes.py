@@ -105,6 +105,7 @@ portions = st.lists(any_ids, max_size=4)
 @example(portions=[[0xF0, 0x9F], [0xC3], [0xA9], [0x80], [0xE2]])
 @example(portions=[[0xEF], [0xBB, 0xBF], [0x61], [0xEF, 0xBB, 0xBF]])  # byte order marks
 @example(portions=[[0xF0, 0x9F, 0x99]] + [[0x82, 0xF0, 0x9F, 0x99]] * 2000)
+@example(portions=[[*"naïve 日本 🙂".encode()] * 500, [0xE2, 0x82]])
 def test_stream_is_whole(bytes, portions):
     ids = [id for portion in portions for id in portion]
     stream = bytes.StreamDecoder()
@@ -160,6 +161,11 @@ def test_rejects_ids(bytes, ids, wrong, more):
 
 
 @given(texts(), st.characters(categories=["Cs"]), texts())
+@example(before="", surrogate="\ud800", after="")
+@example(before="é", surrogate="\udbff", after="\udc00")
+@example(before="", surrogate="\udc00", after="a")
+@example(before="", surrogate="\udc80", after="")  # how Python keeps a byte it could not read
+@example(before="a" * 10_000, surrogate="\udfff", after="")
 def test_rejects_half_characters(bytes, before, surrogate, after):
     with rejects("text", repr(surrogate), f"position {len(before)}"):
         bytes.encode(before + surrogate + after)

@@ -46,6 +46,7 @@ def test_sorted(characters, collection, unknown):
 
 
 @given(collections, policies)
+@example(collection=[chr(0x4E00 + n) for n in range(1100)], unknown="error")
 @example(collection=["".join(map(chr, range(0xE000, 0xE000 + 70_000)))], unknown="replace")
 def test_ids_without_gaps(characters, collection, unknown):
     tokenizer = characters.train(collection, unknown=unknown)
@@ -96,6 +97,8 @@ def test_unknown_is_refused(characters, text, specials, stranger, place):
     for tokenizer in (characters.train([text]), characters.CharacterTokenizer(alphabet)):
         with rejects("text", repr(stranger), f"position {cut}"):
             tokenizer.encode(strange, specials=specials)
+    with rejects("text", repr("e"), "position 13"):
+        characters.CharacterTokenizer("").encode("<|endoftext|>e", specials=True)
 
 
 @given(marked_texts, policies)
@@ -130,11 +133,11 @@ def test_leaves_no_trace(characters, text, others, unknown, ids):
 
 @given(st.sampled_from([True, False]))
 def test_forgets(characters, encoding):
-    tokenizer = characters.train(["0123456789 is a number of its own"])
+    tokenizer = characters.train(["0123456789 is a number of its own"], unknown="replace")
 
     def call(number):
         if encoding:
-            return tokenizer.encode(f"{number} is a number")
+            return tokenizer.encode(f"{number} is a number {chr(0x10000 + number)}")
         return tokenizer.decode([number >> bit & 1 for bit in range(20)])
 
     assert remembered(call) < 0.5
@@ -147,7 +150,7 @@ def test_rejects_ids(characters, collection, unknown, wrong, more):
     tokenizer = characters.train(collection, unknown=unknown)
     wrong += tokenizer.vocab_size * (wrong >= 0)
     with rejects("ids", wrong):
-        tokenizer.decode([0, wrong] + [0] * more)
+        tokenizer.decode([0] * (3 - more) + [wrong] + [0] * more)
 
 
 @given(st.lists(st.sampled_from("abc"), unique=True).map("".join), st.sampled_from("abc"))

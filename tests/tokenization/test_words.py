@@ -38,6 +38,7 @@ def test_sorted(words, collection):
 
 
 @given(collections)
+@example(collection=[f"w{n}" for n in range(1100)])
 def test_ids_without_gaps(words, collection):
     tokenizer = words.train(collection)
     pieces = [piece for text in collection for piece in words.split(text)]
@@ -66,6 +67,7 @@ picks = st.lists(st.floats(0, 1, exclude_max=True), max_size=6)  # shares of a v
 
 
 @given(texts(), picks)
+@example(text="", picks=[0.0] * 3000)
 @example(text="«¿…、。’”»%-–/*&@#$^~|<>", picks=[n / 5000 for n in range(5000)])
 def test_one_space_between(words, text, picks):
     tokenizer = words.train(["Why (the cat)? It [1] sat; a {2}: so!", "'\"", text])
@@ -120,14 +122,16 @@ def test_one_end_between_documents(words, documents):
     tokenizer = words.train(documents)
     end = tokenizer.encode("<|endoftext|>", specials=True)
     ids = [id for document in documents for id in end + tokenizer.encode(document)]
-    assert tokenizer.encode(words.join(documents), specials=True) == ids[1:]
+    joined = words.join(documents)
+    assert tokenizer.encode(joined, specials=True) == ids[1:]
+    assert joined.split("<|endoftext|>") == (documents or [""])
 
 
 @given(st.lists(unmarked_texts, max_size=3), st.sampled_from(SPECIALS), st.data())
 def test_rejects_forged_ends(words, documents, special, data):
     forger = data.draw(st.integers(0, len(documents)), "forger")
     with rejects(f"documents[{forger}]", special):
-        words.join([*documents[:forger], f"An end: {special}", *documents[forger:]])
+        words.join([*documents[:forger], f"An end: {special}, it says", *documents[forger:]])
 
 
 @given(texts(), collections, st.lists(st.integers(0, 1), max_size=5))
@@ -172,7 +176,7 @@ def test_rejects_ids(words, collection, wrong, more):
     tokenizer = words.train(collection)
     wrong += tokenizer.vocab_size * (wrong >= 0)
     with rejects("ids", wrong):
-        tokenizer.decode([0, wrong] + [1] * more)
+        tokenizer.decode([0] * (3 - more) + [wrong] + [1] * more)
 
 
 @given(
