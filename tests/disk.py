@@ -1,9 +1,15 @@
 """Folders that hold what a law says, for as long as it looks at them."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 
 @contextmanager
@@ -25,3 +31,42 @@ def works() -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise AssertionError(f"failed: {error}") from error
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """In the block no file may grow larger, as on a disk that is full."""
+    if resource is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class _Forbidden:
+    """Lets no file be opened whose path is in a set."""
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        sys.addaudithook(self.look)
+
+    def look(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.paths and event == "open" and str(arguments[0]) in self.paths:
+            raise PermissionError(13, "Permission denied", str(arguments[0]))
+
+
+FORBIDDEN = _Forbidden()
+
+
+@contextmanager
+def forbidden(path: Path) -> Iterator[None]:
+    """In the block nobody may open this file, whoever runs the laws."""
+    FORBIDDEN.paths.add(str(path))
+    try:
+        yield
+    finally:
+        FORBIDDEN.paths.discard(str(path))

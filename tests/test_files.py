@@ -2,7 +2,6 @@ import json
 import os
 import struct
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -11,13 +10,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from disk import on_disk, works
+from disk import on_disk, room_for, works
 from strategies import assert_same, keeps, rejects, tensors
-
-try:
-    import resource
-except ImportError:  # on Windows
-    resource = None
 
 contents = st.binary(max_size=40)
 
@@ -130,20 +124,6 @@ def test_whole_or_not_at_all(files, old, new, name):
                 assert look(folder) == {name: b"later", "other": b"other"}
             if not met:
                 break
-
-
-@contextmanager
-def room_for(size):
-    """In the block no file may grow larger, as on a disk that is full."""
-    if resource is None:
-        yield
-        return
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @given(st.none() | contents, st.integers(0, len(LARGE) - 1))

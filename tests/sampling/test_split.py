@@ -2,10 +2,11 @@ import math
 from collections import Counter
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strategies import assert_close, rejects
+from disk import works
+from strategies import assert_close, keeps, rejects, views
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -20,7 +21,9 @@ sure = ["text 1", "text 2", "text 3", "text 4", "text 5", "text 6"]  # on both s
 
 @given(documents, documents, st.floats(0.3, 0.7))
 def test_content_decides(split, some, more, validation):
-    train, held_back = split.split_documents(some + sure, validation=validation)
+    everything = some + sure
+    with keeps(everything):
+        train, held_back = split.split_documents(everything, validation=validation)
     assert Counter(train + held_back) == Counter(some + sure)
     assert not set(train) & set(held_back)
     later_train, later_held_back = split.split_documents(more + some + sure, validation=validation)
@@ -28,15 +31,31 @@ def test_content_decides(split, some, more, validation):
     assert later_held_back[len(later_held_back) - len(held_back) :] == held_back
 
 
-@given(seeds, st.sampled_from([0.05, 0.1, 0.3, 0.8]))
-def test_share_is_kept(split, seed, validation):
-    """Of 1,000 documents, within 6 standard errors; a tenth is the default."""
+ALIKE = {
+    "short": "{seed} {i}",
+    "a long beginning": "a" * 5000 + "{seed} {i}",
+    "a long end": "{seed} {i}" + "a" * 5000,
+    "spaces at the end": "{seed}{spaces}",
+    "spaces at the beginning": "{spaces}{seed}",
+    "halves of characters": "\ud800{seed} {i}",
+}
+
+
+@example(seed=1, validation=0.001, alike="short")
+@given(seeds, st.sampled_from([0.05, 0.1, 0.3, 0.8]), st.sampled_from(sorted(ALIKE)))
+def test_share_is_kept(split, seed, validation, alike):
+    """Of 500 documents or more, within 6 standard errors; a tenth is the default."""
+    count = 500 if validation > 0.01 else 10_000
     options = {} if validation == 0.1 else {"validation": validation}
-    held_back = split.split_documents([f"{seed} {i}" for i in range(1000)], **options)[1]
-    error = math.sqrt(validation * (1 - validation) / 1000)
-    assert abs(len(held_back) / 1000 - validation) < 6 * error
+    documents = [ALIKE[alike].format(seed=seed, i=i, spaces=" " * i) for i in range(count)]
+    with works():
+        held_back = split.split_documents(documents, **options)[1]
+    error = math.sqrt(validation * (1 - validation) / count)
+    assert abs(len(held_back) / count - validation) < 6 * error
 
 
+@example(n_tokens=700_000, validation=None)
+@example(n_tokens=70_000, validation=0.05)
 @given(st.integers(2, 40), st.none() | st.floats(0.05, 0.95))
 def test_tokens_laid_end_to_end(split, n_tokens, validation):
     if not 0 < round(n_tokens * (validation or 0.1)) < n_tokens:
@@ -53,9 +72,13 @@ def test_tokens_laid_end_to_end(split, n_tokens, validation):
 def test_copies_nothing(split, n_tokens):
     """Change a token, and the side that it is on changes with it."""
     tokens = torch.arange(n_tokens)
-    train, held_back = split.split_tokens(tokens, validation=0.5)
-    tokens += 1
-    assert_close(torch.cat([train, held_back]), tokens, rtol=0, atol=0)
+    for text in (tokens, *views(tokens).values()):
+        with keeps(text):
+            train, held_back = split.split_tokens(text, validation=0.5)
+        assert train.data_ptr() == text.data_ptr()
+        assert held_back.data_ptr() == text[len(train) :].data_ptr()
+        text.add_(1)
+        assert_close(torch.cat([train, held_back]), text, rtol=0, atol=0)
 
 
 @given(lines, st.integers(0, 3), st.floats(0.01, 0.99))

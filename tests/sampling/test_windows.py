@@ -1,8 +1,10 @@
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strategies import assert_close, rejects, sizes, token_ids
+from strategies import assert_close, keeps, rejects, sizes, token_ids, views
+
+LARGE = torch.arange(70_000)
 
 
 @st.composite
@@ -13,10 +15,12 @@ def texts_to_cut(draw):
     return draw(token_ids(9, n_tokens)), context_length, draw(sizes(1, 5))
 
 
+@example(cut=(LARGE, 1100, 1100))
 @given(texts_to_cut())
 def test_target_is_next(windows, cut):
     tokens, context_length, stride = cut
-    inputs, targets = windows.windows(*cut)
+    with keeps(tokens):
+        inputs, targets = windows.windows(*cut)
     assert inputs.shape == targets.shape
     for i, row in enumerate(targets):
         assert_close(row, tokens[i * stride + 1 :][:context_length], rtol=0, atol=0)
@@ -32,6 +36,7 @@ def test_windows_are_full(windows, cut):
         assert row.tolist() == expected
 
 
+@example(cut=(LARGE, 2, 1))
 @given(texts_to_cut())
 def test_no_room_is_left(windows, cut):
     tokens, context_length, stride = cut
@@ -40,6 +45,8 @@ def test_no_room_is_left(windows, cut):
     assert len(windows.windows(*cut)[0]) == len(starts)
 
 
+@example(cut=(LARGE, 3, 3))
+@example(cut=(LARGE, 5000, 5000))
 @given(texts_to_cut())
 def test_full_stride_repeats_nothing(windows, cut):
     tokens, context_length, _ = cut
@@ -50,6 +57,7 @@ def test_full_stride_repeats_nothing(windows, cut):
     assert 0 <= len(tokens) - 1 - read < context_length
 
 
+@example(cut=(LARGE, 1100, 1000))
 @given(texts_to_cut())
 def test_one_is_one_of_all(windows, cut):
     inputs, targets = windows.windows(*cut)
@@ -60,11 +68,41 @@ def test_one_is_one_of_all(windows, cut):
         assert_close(one_target, targets[i], rtol=0, atol=0)
 
 
+@example(cut=(LARGE, 1100, 1000))
 @given(texts_to_cut())
 def test_copies_nothing(windows, cut):
-    tokens = cut[0]
-    for view in (*windows.windows(*cut), *windows.window(tokens, 0, *cut[1:])):
-        assert view.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr()
+    tokens, context_length, stride = cut
+    for text in (tokens, *views(tokens).values()):
+        together = windows.windows(text, context_length, stride)
+        for i in (0, len(together[0]) - 1):
+            alone = windows.window(text, i, context_length, stride)
+            for shift in (0, 1):
+                expected = text[i * stride + shift :][:context_length]
+                for found in (together[shift][i], alone[shift]):
+                    assert found.data_ptr() == expected.data_ptr()
+                    assert_close(found, expected, rtol=0, atol=0)
+
+
+END = 9
+
+
+@example(documents=[[1, 2], [], [3]], context_length=4, stride=1)
+@given(st.lists(st.lists(st.integers(0, 8), max_size=4), min_size=2, max_size=5), sizes(1, 6),
+       sizes(1, 3))  # fmt: skip
+def test_documents_join(windows, documents, context_length, stride):
+    """Read without a mark for where a document ends, but for its last token, END."""
+    ended = [[*document, END] for document in documents]
+    place = [(d, t) for d, document in enumerate(ended) for t in range(len(document))]
+    text = torch.tensor([id for document in ended for id in document])
+    context_length = min(context_length, len(text) - 1)
+    inputs, targets = windows.windows(text, context_length, stride)
+    for i, (read, asked) in enumerate(zip(inputs.tolist(), targets.tolist(), strict=True)):
+        for t in range(context_length):
+            document, at = place[i * stride + t]
+            assert read[t] == ended[document][at]
+            goes_on = at + 1 < len(ended[document])
+            expected = ended[document][at + 1] if goes_on else ended[document + 1][0]
+            assert asked[t] == expected
 
 
 @given(st.integers(1, 50), st.data())

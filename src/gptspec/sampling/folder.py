@@ -56,7 +56,7 @@ def _html(source: str) -> str:
 def _notebook(source: str) -> str:
     try:
         return "\n\n".join("".join(cell["source"]) for cell in json.loads(source)["cells"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("not a notebook of format 4: no cells with a source") from error
 
 
@@ -103,6 +103,7 @@ def read_folder(
             text = READERS[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
             if "\0" in text:
                 raise ValueError("zero bytes, as in binary files")
+            text.encode()  # refuses half of a character, which JSON can hold
         except (OSError, ValueError) as error:
             if unreadable == "error":
                 raise ValueError(
