@@ -155,10 +155,10 @@ def test_is_pure(self_attention, x, training):
     assert_layer_is_pure(attend, x, training=training)
 
 
-@given(sequences(time=st.sampled_from([2, 3, 4, 5, 600])), sizes(), st.booleans())
-def test_half_precision_is_close(self_attention, x, d_out, bias):
-    attend = self_attention.SelfAttention(x.shape[-1], d_out, bias=bias)
-    assert_half_is_close(attend, x, causal=False)
+def test_half_precision_is_close(self_attention):
+    for bias in (False, True):
+        attend = self_attention.SelfAttention(6, 4, bias=bias)
+        assert_half_is_close(attend, causal=False)
 
 
 @pytest.mark.slow
