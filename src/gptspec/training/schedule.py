@@ -2,6 +2,8 @@
 
 import math
 
+from gptspec.checks import check, check_at_least
+
 
 def learning_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.0) -> float:
     """Return the learning rate of a step: up in a line, then down along half a cosine.
@@ -14,7 +16,8 @@ def learning_rate(step: int, *, peak: float, warmup: int, steps: int, floor: flo
         floor: The rate from step `steps` on, which the last steps come close to.
 
     Raises:
-        ValueError: If `step` is negative, `warmup` not below `steps`, or `floor` above `peak`.
+        ValueError: If `step` is negative, `warmup` not below `steps`, `floor` above `peak`, or
+            `peak` infinite.
 
     Examples:
         >>> [learning_rate(step, peak=1.0, warmup=3, steps=7) for step in range(4)]
@@ -25,12 +28,10 @@ def learning_rate(step: int, *, peak: float, warmup: int, steps: int, floor: flo
     Source:
         Loshchilov and Hutter 2017, equation 5, without restarts; Goyal et al. 2017, section 2.2.
     """
-    if step < 0:
-        raise ValueError(f"step must be at least 0, got {step}")
-    if not 0 <= warmup < steps:
-        raise ValueError(f"warmup must be at least 0 and below steps ({steps}), got {warmup}")
-    if not 0 <= floor <= peak:
-        raise ValueError(f"floor must be at least 0 and at most peak ({peak}), got {floor}")
+    check_at_least(0, step=step)
+    check("warmup", warmup, 0 <= warmup < steps, f"at least 0 and below steps ({steps})")
+    check("peak", peak, peak < math.inf, "finite")
+    check("floor", floor, 0 <= floor <= peak, f"at least 0 and at most peak ({peak})")
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     progress = min((step - warmup) / (steps - warmup), 1)
