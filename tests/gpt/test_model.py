@@ -189,7 +189,6 @@ LONG = {"vocab_size": 9, "context_length": 1100, "d_model": 4, "n_layers": 1, "n
 DEEP = {"vocab_size": 9, "context_length": 30, "d_model": 96, "n_layers": 5, "n_heads": 12}
 
 
-@settings(max_examples=100)  # so that all kinds come up
 @given(shapes(), st.data())
 @example(LONG | {"positions": "learned"}, None)
 @example(DEEP | {"positions": "rotary", "n_kv_heads": 4}, None)
@@ -218,13 +217,10 @@ def test_is_its_parts(model, shape, data):
     assert_close(gradients(logits, gpt), gradients(expected, gpt))
 
 
-@settings(max_examples=8)  # each trains a model
-@given(
-    shapes(vocab_size=16, context_length=8, d_model=16, n_heads=2, n_kv_heads=1, d_ff=None), seeds
-)
-def test_memorizes_a_batch(model, shape, seed):
+@settings(max_examples=3)  # each trains a model
+@given(shapes(vocab_size=16, context_length=8, d_model=16, n_heads=2, d_ff=None))
+def test_memorizes_a_batch(model, shape):
     """Ids that do not occur twice in a text, so that a model without positions can do it too."""
-    torch.manual_seed(seed)
     gpt = model.GPT(model.GPTConfig(**shape | {"n_kv_heads": 1, "n_layers": 1, "window": None}))
     ids = torch.stack([torch.randperm(16)[:9] for _ in range(4)])
     optimizer = torch.optim.Adam(gpt.parameters(), lr=0.02)

@@ -16,10 +16,18 @@ DEVIATIONS = {
         "overwrites the past and is read as such: tokens see those after them",
         "Tensor-likes are not close",
     ),
+    "cache-has-the-window": (
+        "a cache of LitGPT 0.5.13 has its length from the start",
+        "assert ",
+    ),
+    "rejects-shape": (
+        "LitGPT 0.5.13 accepts a width of 0",
+        "accepted what must be refused",
+    ),
 }
 
 
-LONGEST = 32
+LONGEST = 1200
 
 
 class Memory:
@@ -52,6 +60,8 @@ class Attention(Projections):
         )
         d_kv = d_model // n_heads * n_kv_heads
         super().__init__(d_model, d_model, d_kv=d_kv, bias=bias)
+        # In a tuple, or its weights would count as this module's.
+        self.peer = (CausalSelfAttention(self.settings, block_idx=0),)
 
     def new_cache(self):
         return Memory(CausalSelfAttention(self.settings, block_idx=0))
@@ -59,16 +69,22 @@ class Attention(Projections):
     def forward(self, x, *, rotate=None, score_bias=None, cache=None):
         if score_bias is not None:
             raise NotImplementedError
+        if cache is not None and x.requires_grad:
+            raise NotImplementedError  # its cache is for inference
+        with x.device:
+            return self.read(x, rotate, cache)
+
+    def read(self, x, rotate, cache):
         weights = self.lend(qkv="query+key+value", proj="output")
         d_head, time = self.settings.head_size, x.shape[-2]
         if rotate is None:
-            cos, sin = torch.ones(LONGEST, d_head), torch.zeros(LONGEST, d_head)
+            cos, sin = x.new_ones(LONGEST, d_head), x.new_zeros(LONGEST, d_head)
         elif not hasattr(rotate, "keywords"):
             raise NotImplementedError  # a turn that is no rotation by a base
         else:
             cos, sin = build_rope_cache(LONGEST, d_head, base=rotate.keywords["theta"])
         if cache is None:
-            peer = CausalSelfAttention(self.settings, block_idx=0)
+            (peer,) = self.peer
             arguments = cos[None, :time], sin[None, :time]
         else:
             if time > (self.settings.sliding_window_size or LONGEST):

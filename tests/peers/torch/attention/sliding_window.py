@@ -26,6 +26,8 @@ def window_mask(query_time, key_time, window, *, device="cpu"):
 
 
 def sliding_window_attention(queries, keys, values, *, window):
+    if queries.requires_grad:
+        raise NotImplementedError  # flex_attention has no gradients on CPUs
     times = queries.shape[-2], keys.shape[-2]
     mask = flex.create_block_mask(reads(*times, window), None, None, *times, device="cpu")
     heads = (x.reshape(1, -1, *x.shape[-2:]) for x in (queries, keys, values))

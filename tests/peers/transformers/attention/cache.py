@@ -9,7 +9,11 @@ DEVIATIONS = {
     ),
     "seldom-copies": (
         "transformers 5.23 copies the whole cache for each token",
-        "assert 3 <= (1 + 1.584962500721156)",
+        "assert 1100 <= (1 + ",
+    ),
+    "owns-what-it-keeps": (
+        "transformers 5.23 hands out the tensors that it keeps",
+        "Tensor-likes are not equal",
     ),
     "rejects-other-texts": (
         "transformers 5.23 raises a RuntimeError",
