@@ -67,6 +67,7 @@ def test_cached_is_full(cache, text, window, mode):
         read = [cache.cached_attention(*part, memory) for part in parts(text, cuts)]
     whole = sliding_window.sliding_window_attention(*text, window=window)
     assert_close(torch.cat(read, dim=-2), whole)
+    assert memory.time == text[0].shape[-2]
 
 
 @given(chunked(), windows())
