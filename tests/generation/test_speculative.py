@@ -193,15 +193,18 @@ def test_half_precision_is_rounded(speculative, drawn, dtype):
     assert_rounded(found, exact, roundings=2 * len(drafted) + 6, largest=1.0)
 
 
-@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), SEEDS)
-@example((known(70_000, 9, 1), known(70_000, 4, 2)), [69_999, 3], 12, 3, 0)
-@example((known(VOCAB, 1_104, 1), known(VOCAB, 1_102, 1)), [1, 2] * 550, 8, 12, 2**64 - 1)
-def test_greedy_is_greedy(speculative, models, prompt, n_tokens, n_drafted, seed):
+@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), st.sampled_from([1.0, 3.0]), SEEDS)
+@example((known(70_000, 9, 1), known(70_000, 4, 2)), [69_999, 3], 12, 3, 1.0, 0)
+@example(
+    (known(VOCAB, 1_104, 1), known(VOCAB, 1_102, 1)), [0] * 60 + [1, 2] * 520, 8, 12, 9.0, 2**64 - 1
+)
+def test_greedy_is_greedy(speculative, models, prompt, n_tokens, n_drafted, penalty, seed):
     model, draft = models
+    chosen = Decoding(temperature=0.0, repetition_penalty=penalty)
     tokens = speculative.generate(
-        model, draft, prompt, n_tokens, GREEDY, seed=seed, n_drafted=n_drafted
+        model, draft, prompt, n_tokens, chosen, seed=seed, n_drafted=n_drafted
     )
-    assert list(tokens) == list(single.generate(model, prompt, n_tokens, GREEDY, seed=0))
+    assert list(tokens) == list(single.generate(model, prompt, n_tokens, chosen, seed=0))
 
 
 def every_way(run):
@@ -268,6 +271,7 @@ def test_every_reading_adds(speculative, models, prompt, n_tokens, n_drafted, de
     known_models(VOCAB, sizes(1, 9)), prompts(), sizes(0, 9), st.none() | sizes(1, 4), settings(),
     SEEDS,
 )  # fmt: skip
+@example(known(VOCAB, 40, 1), [0], 20, 12, Decoding(), 0)
 def test_an_equal_draft_is_accepted(
     speculative, model, prompt, n_tokens, n_drafted, decoding, seed
 ):
