@@ -4,7 +4,21 @@ from hypothesis import strategies as st
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from strategies import assert_close, elsewhere, rejects, sizes, tensors
+from layers import assert_bounded, assert_pure, assert_same_gradients
+from strategies import (
+    assert_close,
+    assert_same_on_views,
+    elsewhere,
+    keeps,
+    owned,
+    rejects,
+    single_precision,
+    sizes,
+    tensors,
+)
+
+LONG = (3, 1100)  # queries and keys
+WIDE = {"n_buckets": 300, "max_distance": 3000, "causal": True}
 
 
 @st.composite
@@ -29,7 +43,7 @@ def lengths(draw):
 
 def trained(relative, layout, data):
     """Return the bias of a few heads whose numbers are drawn."""
-    bias = relative.RelativeBias(data.draw(sizes(1, 3), "n_heads"), **layout)
+    bias = relative.RelativeBias(data.draw(st.sampled_from([1, 2, 3, 12]), "n_heads"), **layout)
     bias.weight.data = data.draw(tensors(*bias.weight.shape), "weight")
     return bias
 
@@ -46,6 +60,7 @@ def directions(layout):
 @example([-12], {"n_buckets": 19, "max_distance": 16, "causal": True})
 @example([-15], {"n_buckets": 19, "max_distance": 25, "causal": True})
 @example([-30], {"n_buckets": 36, "max_distance": 50, "causal": True})
+@example([-140, -1000, -1200, -3000, 2000], WIDE)
 def test_equals_t5_buckets(relative, distance, layout):
     """The examples lie on a bucket's edge, where rounding decides."""
     distance = torch.tensor(distance, dtype=torch.long)
@@ -58,7 +73,11 @@ def test_equals_t5_buckets(relative, distance, layout):
     assert_close(relative.bucket(distance, **layout), theirs)
 
 
-@given(lengths() | st.just((200, 200)), layouts() | st.just({}), st.data())
+@given(
+    lengths() | st.just((200, 200)) | st.just(LONG),
+    layouts() | st.sampled_from([{}, WIDE]),
+    st.data(),
+)
 def test_equals_t5_bias(relative, time, layout, data):
     query_time, key_time = time
     bias = trained(relative, layout, data)
@@ -73,7 +92,44 @@ def test_equals_t5_bias(relative, time, layout, data):
     theirs = T5Attention(config, has_relative_attention_bias=True, layer_idx=0)
     theirs.relative_attention_bias.load_state_dict(bias.state_dict())
     expected = theirs.compute_bias(query_time, key_time, past_seen_tokens=key_time - query_time)
-    assert_close(bias(query_time, key_time), expected[0])
+    assert_close(bias(query_time, key_time), expected[0], rtol=0, atol=0)
+
+
+@given(lengths() | st.just(LONG), layouts(), st.data())
+def test_gradients_sum_over_uses(relative, time, layout, data):
+    bias = trained(relative, layout, data).double()
+    where = relative.bucket(relative.distances(*time), **layout)
+    one_hot = torch.nn.functional.one_hot(where, layout["n_buckets"]).double()
+    assert_same_gradients(bias(*time), (one_hot @ bias.weight).movedim(-1, 0), bias)
+    table = data.draw(tensors(2 * data.draw(sizes(0, 3), "reach") + 1, 2), "table")
+    table, k = table.double().requires_grad_(), len(table) // 2
+    one_hot = torch.nn.functional.one_hot(relative.distances(*time).clamp(-k, k) + k, 2 * k + 1)
+    vectors = relative.clipped_embeddings(table, *time)
+    assert_same_gradients(vectors, one_hot.double() @ table, table)
+
+
+@given(st.lists(st.integers(-300, 300), min_size=1, max_size=5), lengths(), layouts(), st.data())
+def test_is_pure(relative, distance, time, layout, data):
+    assert_pure(lambda x: relative.bucket(x, **layout), torch.tensor(distance))
+    table = data.draw(tensors(2 * data.draw(sizes(0, 3), "reach") + 1, 2), "table")
+    with keeps(table):
+        owned(lambda: relative.clipped_embeddings(table, *time))
+        assert_same_on_views(lambda table: relative.clipped_embeddings(table, *time), table)
+    bias = trained(relative, layout, data)
+    with keeps(bias):
+        owned(lambda: bias(*time))
+
+
+def test_tables_belong_to_the_caller(relative):
+    """No property: after a failure a spoilt table stays spoilt."""
+    owned(lambda: relative.distances(2, 3))
+    bias, table = relative.RelativeBias(1), torch.ones(3, 2)
+    with keeps(bias, table):
+        owned(lambda: bias(1, 1))
+        owned(lambda: relative.clipped_embeddings(table[:1], 2, 2))
+    assert_bounded(lambda n: relative.distances(1, n + 1))
+    assert_bounded(lambda n: bias(1, n + 1))
+    assert_bounded(lambda n: relative.clipped_embeddings(table, 1, n + 1))
 
 
 @given(lengths(), layouts(), st.data())
@@ -139,6 +195,8 @@ def test_ahead_is_not_back(relative, layout):
 @given(lengths(), layouts())
 def test_starts_without_preference(relative, time, layout):
     assert_close(relative.RelativeBias(3, **layout)(*time), torch.zeros(3, *time))
+    with single_precision():
+        assert relative.RelativeBias(3, **layout).weight.dtype == torch.float32
 
 
 @given(lengths(), layouts())
@@ -150,20 +208,25 @@ def test_device_of_the_table(relative, time, layout):
     assert_close(found, expected)
 
 
-@given(lengths(), sizes(0, 3), sizes(), st.data())
+@given(lengths() | st.just(LONG), sizes(0, 3) | st.just(500), sizes(), st.data())
 def test_clipped_equals_shaw(relative, time, reach, d_head, data):
     query_time, key_time = time
     table = data.draw(tensors(2 * reach + 1, d_head), "table")
     vectors = relative.clipped_embeddings(table, query_time, key_time)
     assert vectors.shape == (query_time, key_time, d_head)
-    for row in range(query_time):
-        query = key_time - query_time + row
-        for key in range(key_time):
-            assert_close(vectors[row, key], table[reach + max(-reach, min(reach, key - query))])
+    rows = [
+        reach + max(-reach, min(reach, key - query))
+        for query in range(key_time - query_time, key_time)
+        for key in range(key_time)
+    ]
+    expected = table[torch.tensor(rows, dtype=torch.long)].view(vectors.shape)
+    assert_close(vectors, expected, rtol=0, atol=0)
 
 
 @given(sizes(0), sizes(), layouts())
 def test_rejects_more_queries_than_keys(relative, key_time, more, layout):
+    with rejects("query_time", -more, key_time):
+        relative.distances(-more, key_time)
     query_time = key_time + more
     with rejects("query_time", query_time, key_time):
         relative.RelativeBias(1, **layout)(query_time, key_time)

@@ -158,9 +158,8 @@ def interleaved_to_halves(
         >>> interleaved_to_halves(torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))
         tensor([0., 2., 4., 1., 3., 5.])
     """
-    dim %= x.ndim
     width = x.shape[dim]
     fits = n_heads >= 1 and width % (2 * n_heads) == 0
     check("n_heads", n_heads, fits, f"a number that cuts {width} features into even heads")
-    pairs = torch.unflatten(x, dim, (n_heads, -1, 2))
-    return pairs.transpose(dim + 1, dim + 2).flatten(dim, dim + 2)
+    pairs = torch.arange(width, device=x.device).view(n_heads, -1, 2)
+    return x.index_select(dim, pairs.mT.flatten())
