@@ -112,17 +112,15 @@ def prompts():
     return SEEDS.map(prompt)
 
 
-@given(scores(), SEEDS)
-@example(LARGE, 0)
-@example(LARGE.flip(0), 0)
-def test_zero_is_argmax(decoding, logits, seed):
+@given(scores())
+@example(LARGE)
+@example(LARGE.flip(0))
+def test_zero_is_argmax(decoding, logits):
     first = [row.index(max(row)) for row in logits.reshape(-1, logits.shape[-1]).tolist()]
     largest = torch.tensor(first, dtype=torch.long).view(logits.shape[:-1])
     certain = torch.nn.functional.one_hot(largest, logits.shape[-1]).to(logits)
     assert_close(decoding.greedy(logits), largest)
     assert_close(decoding.apply_temperature(logits, 0.0).softmax(-1), certain, rtol=0, atol=0)
-    chosen = decoding.Decoding(temperature=0.0)
-    assert_close(decoding.sample(logits, chosen, source(seed)), largest)
 
 
 @given(scores(), st.floats(0.1, 10))
@@ -149,8 +147,6 @@ def test_temperature_has_two_limits(decoding, logits, forbidden, dtype):
 
 
 @given(scores(), sizes(1, 7))
-@example(LARGE, 40)
-@example(LARGE, 66_000)
 def test_top_k_keeps_k(decoding, logits, k):
     ties, n_tokens = logits.sign(), logits.shape[-1]
     both = ties.view(-1, n_tokens), decoding.top_k(ties, k).view(-1, n_tokens)
@@ -161,7 +157,7 @@ def test_top_k_keeps_k(decoding, logits, k):
 
 
 @given(scores(batch=0), shares())
-@example(LARGE, 0.9)
+@example(LARGE[:2000], 0.9)
 def test_top_p_keeps_the_smallest_set(decoding, logits, p):
     kept = decoding.top_p(logits, p) > -math.inf
     probabilities = logits.double().softmax(-1)
@@ -216,6 +212,11 @@ def test_ties_go_to_the_lowest_ids(decoding, n_tokens, data):
     for chosen in ({"top_k": kept}, {"top_p": middle}):
         drawn_from = decoding.distribution(logits, decoding.Decoding(**chosen))
         assert drawn_from.nonzero().flatten().tolist() == sorted(order[:kept])
+    chosen = decoding.Decoding(temperature=0.0)
+    for place in (1, n_tokens - 1):
+        logits[place:] += 1  # so that the largest is here or, where it ties, further on
+        largest = logits.argmax()
+        assert_close(decoding.sample(logits, chosen, source(place)), largest)
 
 
 @given(scores(), st.data())

@@ -18,7 +18,7 @@ DEVIATIONS = {
 
 def process(processor, logits, ids=None):
     rows = logits.reshape(-1, logits.shape[-1])
-    ids = ids if ids is None else ids.reshape(len(rows), -1)
+    ids = ids if ids is None else ids.reshape(len(rows), ids.shape[-1])
     return processor(ids, rows).view(logits.shape)
 
 
