@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from strategies import (
     HALVES,
+    HUGE,
     assert_close,
     assert_rounded,
     assert_same,
@@ -31,6 +32,9 @@ from strategies import (
 # Roundings on the way to a result. A score: query, key, their product, its scale, the first two
 # with a bias. The rest: value, weight, mix, output, the first and the last with a bias.
 ROUNDINGS = 6
+
+
+FAR = min(HUGE, 12)  # as power of 10: code may take its softmax in float32
 
 
 def shares(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attending import (
+    FAR,
     ROUNDINGS,
     assert_compiles,
     assert_equals_formula,
@@ -20,7 +21,6 @@ from attending import (
 )
 from strategies import (
     HALVES,
-    HUGE,
     assert_close,
     assert_rounded,
     half_and_exact,
@@ -54,7 +54,9 @@ def test_gradients_equal_the_formula(simplified, x):
 
 
 def test_holds_at_real_sizes(simplified):
-    assert_is_formula(simplified, real_sizes() / 4)
+    x = real_sizes() / 4
+    assert_is_formula(simplified, x)
+    assert_is_formula(simplified, x + 1)  # scores near 100, in which small differences count
 
 
 def dot(one, other):
@@ -113,7 +115,7 @@ def test_saying_it_twice_changes_nothing(simplified, x):
     assert_close(again, torch.cat([outputs, outputs], -2), **close(size(x)))
 
 
-@given(sequences(), st.integers(0, HUGE))
+@given(sequences(), st.integers(0, FAR))
 def test_finite_for_huge_inputs(simplified, x, exponent):
     assert simplified.attend(x * 10.0**exponent).isfinite().all()
 
