@@ -1,9 +1,9 @@
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strategies import rejects, sizes, texts
+from strategies import keeps, rejects, sizes, texts
 
 
 def documents():
@@ -34,6 +34,8 @@ def test_ngrams_sum_to_one(ngrams, train, order, before):
     assert abs(sum(probabilities) - 1) < 1e-9
 
 
+@example(train=["ab" * 35_000 + "c"], before=b"", byte=ord("c"))
+@example(train=["".join(map(chr, range(1, 128)))], before=b"", byte=200)
 @given(documents(), st.binary(max_size=3), st.integers(0, 255))
 def test_single_bytes_are_frequencies(ngrams, train, before, byte):
     text = stream(train)
@@ -43,7 +45,9 @@ def test_single_bytes_are_frequencies(ngrams, train, before, byte):
     assert abs(model.probability(before, byte) - expected) < 1e-12
 
 
-@given(words(min_size=0), words(), sizes(1, 4))
+@example(train=["abcdefghijklm" * 3, "abcdefghijklm"], documents=["xabcdefghijklm"], order=12)
+@example(train=["ab" * 400 + "b"], documents=["abb"], order=None)
+@given(words(min_size=0), words(), st.none() | sizes(1, 9))
 def test_ngrams_are_witten_bell(ngrams, train, documents, order):
     seen, text = stream(train), stream(documents)
 
@@ -61,9 +65,16 @@ def test_ngrams_are_witten_bell(ngrams, train, documents, order):
             return lower
         return (followers.count(byte) + kinds * lower) / (len(followers) + kinds)
 
-    model = ngrams.NGram(train, order=order)
+    other = ngrams.NGram([*documents, "b"], order=2)  # which it has nothing to do with
+    model = ngrams.NGram(train) if order is None else ngrams.NGram(train, order=order)
+    order = 6 if order is None else order
     bits = -sum(math.log2(probability(text[:at], byte, order)) for at, byte in enumerate(text))
-    assert abs(model.bits_per_byte(documents) - bits / size(documents)) < 1e-9
+    with keeps(train, documents):
+        for _ in range(2):  # to ask is not to learn
+            assert abs(model.bits_per_byte(documents) - bits / size(documents)) < 1e-9
+    assert other.bits_per_byte(documents) == ngrams.NGram([*documents, "b"], order=2).bits_per_byte(
+        documents
+    )
 
 
 @given(st.integers(max_value=0), st.lists(st.just(""), max_size=3))

@@ -2,10 +2,10 @@ import math
 import re
 from collections import Counter, defaultdict
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from strategies import rejects
+from strategies import keeps, rejects
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,13 +32,53 @@ def probability(grammar, drawn):
     return 1 / math.prod(len(grammar[symbol]) for symbol in drawn)
 
 
+TINY = {
+    "story": ["{Who1} met {thé}.", "{Who1} met {Who1}."],
+    "Who1": ["Ida", "Karl"],
+    "thé": ["tea", "{Who1}"],
+}
+TOLD = {f"{who} met {whom}." for who in ("Ida", "Karl") for whom in ("tea", who)}
+
+
+@settings(max_examples=20)
+@example(seed=2**40, count=2100, more=1)
 @given(seeds, st.integers(0, 5), st.integers(0, 5))
 def test_same_seed_same_stories(stories, seed, count, more):
-    few = stories.stories(count, seed=seed)
-    assert len(few) == count
-    assert stories.stories(count + more, seed=seed)[:count] == few
+    for options in ({}, {"grammar": TINY}):
+        with keeps(TINY):
+            few = stories.stories(count, seed=seed, **options)
+            assert stories.stories(count + more, seed=seed, **options)[:count] == few
+        assert len(few) == count
+    assert set(few) <= TOLD
 
 
+KNOWN = {
+    (0, 0): (
+        "Daniel the bear had a green ball and kept it on the hill. A goat carried it "
+        'away. Lotte the elk came by and said, "Let us try together." Daniel never saw a '
+        "green ball again."
+    ),
+    (7, 1): (
+        "One morning Felix the frog found a green ball in the barn. A gust of wind "
+        'carried it away. Ida the owl came by and said, "Let us try together." Felix '
+        "never saw a green ball again."
+    ),
+    (1099511627776, 2): (
+        "Felix the mouse had a yellow lamp and kept it by the river. A goat carried it "
+        'away. Ida the ant came by and said, "Tomorrow is another day." Felix never saw a '
+        "yellow lamp again."
+    ),
+}
+
+
+@given(st.sampled_from(sorted(KNOWN)))
+def test_stories_are_known(stories, which):
+    seed, place = which
+    assert stories.stories(place + 1, seed=seed)[place] == KNOWN[which]
+
+
+@example(seed=1, step=2**16)
+@example(seed=1, step=2**32)
 @given(seeds, st.integers(1, 3))
 def test_other_seed_other_stories(stories, seed, step):
     these, others = (set(stories.stories(8, seed=s)) for s in (seed, seed + step))
@@ -72,7 +112,9 @@ def test_entropy_is_measured(stories, seed):
         for symbol, option in next(derivations(stories.GRAMMAR, "{story}", {}, story)).items():
             choices[symbol][option] += 1
     measured = 0.0
-    for counts in choices.values():
+    assert choices.keys() <= stories.GRAMMAR.keys()
+    for symbol, counts in choices.items():
+        assert len(counts) == len(stories.GRAMMAR[symbol])  # every alternative is told
         total = counts.total()
         shares = [count / total for count in counts.values()]
         plain = -math.fsum(share * math.log(share) for share in shares)
