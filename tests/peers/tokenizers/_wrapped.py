@@ -13,4 +13,4 @@ class Wrapped:
         return self.tokenizer.encode(text).ids
 
     def decode(self, ids):
-        return self.tokenizer.decode(ids, skip_special_tokens=False)
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False)

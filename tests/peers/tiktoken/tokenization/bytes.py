@@ -24,4 +24,7 @@ encoding = tiktoken.Encoding(
     special_tokens={},
 )
 encode = encoding.encode
-decode = encoding.decode
+
+
+def decode(ids):
+    return encoding.decode(list(ids))

@@ -7,6 +7,14 @@ from tokenizers import Tokenizer, decoders, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 
 DEVIATIONS = {
+    "training-at-any-size": (
+        "tokenizers 0.23 breaks ties by ids that have the space last",
+        "assert ((32, 97)",
+    ),
+    "specials-only-on-request": (
+        "tokenizers 0.23 gives a special token that is a token already no id of its own",
+        "assert 257 == (255 + 0)",
+    ),
     "training-is-the-plain-loop": (
         "tokenizers 0.23 breaks ties by ids that have the space last",
         "assert ((97, 97),) == ((32, 97),)",
@@ -105,7 +113,7 @@ class BPE:
         return self.tokenizer.encode(text).ids
 
     def decode(self, ids):
-        return self.tokenizer.decode(ids, skip_special_tokens=False)
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def token_bytes(self, id):
         return bytes(map(BYTES.index, self.tokens[id]))

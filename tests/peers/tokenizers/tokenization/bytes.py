@@ -36,7 +36,7 @@ def encode(text):
 
 
 def decode(ids):
-    return tokenizer.decode(ids)
+    return tokenizer.decode(list(ids))
 
 
 class StreamDecoder:
