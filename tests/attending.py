@@ -92,7 +92,7 @@ def largest(queries: Tensor, keys: Tensor, values: Tensor | None = None, scale: 
 def largest_of(attend: nn.Module, x: Tensor, n_heads: int = 1) -> float:
     """Return what `largest` does, of a layer."""
     queries, keys, values = (size(part(x)) for part in (attend.query, attend.key, attend.value))
-    scores = queries * keys * math.sqrt(attend.query.out_features / n_heads)
+    scores = queries * keys * math.sqrt(len(attend.query.weight) / n_heads)
     found = values * (1 + 2 * scores)
     if isinstance(output := getattr(attend, "output", None), nn.Linear):
         found *= output.weight.detach().abs().sum(-1).max().item()
@@ -205,7 +205,7 @@ def assert_half_is_close(attend: nn.Module, **heads: Any) -> None:
 
     In a long text the future stays hidden: there places are too many for numbers of 8 bits.
     """
-    for dtype, text in itertools.product(HALVES, half_texts(attend.query.in_features)):
+    for dtype, text in itertools.product(HALVES, half_texts(attend.query.weight.shape[-1])):
         half, exact = half_and_exact(dtype, attend, text)
         bound = largest_of(*exact, heads.get("n_heads", 1))
         wanted = formula(*exact, **heads)
@@ -233,8 +233,8 @@ def assert_drops_weights(attend: nn.Module, dropout: float, *, n_heads: int = 1)
     features dropped alone differ. Shares, and how two weights go together, are within 6 standard
     errors over 2,000 texts. The layer has no biases, and heads twice as wide as its input.
     """
-    time = attend.value.in_features
-    attend.value.weight.data = torch.eye(time).repeat(attend.value.out_features // time, 1)
+    time = attend.value.weight.shape[-1]
+    attend.value.weight.data = torch.eye(time).repeat(len(attend.value.weight) // time, 1)
     if hasattr(attend, "output"):
         attend.output.weight.data = torch.eye(n_heads * 2 * time)
 
