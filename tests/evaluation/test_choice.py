@@ -40,10 +40,16 @@ def test_answers_follow_the_question(choice, model, question, answer):
     assert_close(nats, torch.tensor(expected), **in_float64(atol=1e-9), equal_nan=True)
 
 
-@example(model=Known(torch.linspace(0, 9, 7 * 257).view(7, 257), 128), question="a b " * 25,
-         answers=["a", " b", "é"], per_byte=True, scale=1.0)  # fmt: skip
+PAIRS = BPE(((ord("a"), ord("b")),))
+ROWS = torch.arange(7.0 * PAIRS.vocab_size).mul(1000).sin().mul(3).view(7, -1)
+MANY = [f"{a}{b}" for a in ("a", "b", " ", "é", " ab") for b in ("", "a", "ab", " é", "?", "abab")]
+
+
+@example(model=Known(ROWS, 128), question="a b " * 25, answers=MANY, per_byte=True, scale=1.0)
+@example(model=Known(ROWS, 32), question="ab", answers=MANY[::-1], per_byte=False, scale=1.0)
+@example(model=Known(ROWS, 32), question="", answers=MANY, per_byte=True, scale=1e-5)
 @given(
-    known_models(BYTES.vocab_size, st.just(16)),
+    known_models(PAIRS.vocab_size, st.just(16)),
     st.text("ab é", max_size=5),
     st.lists(st.text("ab é", min_size=1, max_size=4), min_size=1, max_size=4),
     st.booleans(),
@@ -52,16 +58,16 @@ def test_answers_follow_the_question(choice, model, question, answer):
 def test_the_cheapest_is_chosen(choice, model, question, answers, per_byte, scale):
     """The first of equals, as all are of one length where the model finds all tokens alike."""
     model = Known(model.rows.detach() * scale, model.config.context_length)
-    asked = [BYTES.end_of_text, *BYTES.encode(question)]
+    asked = [PAIRS.end_of_text, *PAIRS.encode(question)]
     how = {} if per_byte else {"per_byte": False}  # per byte unless told otherwise
     for order in (answers, answers[::-1]):
         costs = [
-            choice.answer_nll(model, asked, BYTES.encode(answer))
+            choice.answer_nll(model, asked, PAIRS.encode(answer))
             / (len(answer.encode()) if per_byte else 1)
             for answer in order
         ]
         with keeps(order, model):
-            chosen = choice.choose(model, BYTES, question, order, **how)
+            chosen = choice.choose(model, PAIRS, question, order, **how)
         assert costs[chosen] <= min(costs) + 1e-12
         if order.count(order[chosen]) > 1:
             assert chosen == order.index(order[chosen])
