@@ -28,6 +28,9 @@ STRANGE = "[a]*?" if os.name == "posix" else "[a]"
 names = st.sampled_from(["a.json", "a", ".a", "a b.c", "naïve", STRANGE])
 
 
+OTHER = ".other.json.00c0ffee.partial"
+
+
 class Killed(BaseException):
     """What a process feels that is killed."""
 
@@ -104,24 +107,24 @@ def test_what_is_written_returns(files, content, old, name):
 @example(old=None, new=b"new", name=STRANGE)
 @given(st.none() | contents, contents, names)
 def test_whole_or_not_at_all(files, old, new, name):
-    """Every operation in turn, in every way."""
+    """Every operation in turn, in every way; another file is being written beside it."""
     before = {} if old is None else {name: old}
     for how in FAILURES:
         for operation in range(1, 100):
-            with on_disk({**before, "other": b"other"}) as folder:
+            with on_disk({**before, OTHER: b"other"}) as folder:
                 path = folder / name
                 error, met = OPERATIONS.fail(
                     operation, how, lambda path=path: files.write(path, new)
                 )
                 found = look(folder)
-                assert found.pop("other") == b"other"
+                assert found.pop(OTHER) == b"other"
                 assert error or found == {name: new}
                 if how == "killed":  # nobody could tidy up
                     found = {seen: content for seen, content in found.items() if seen == name}
                 assert found in (before, {name: new})
                 with patch("os.fsync"):
                     files.write(path, b"later")
-                assert look(folder) == {name: b"later", "other": b"other"}
+                assert look(folder) == {name: b"later", OTHER: b"other"}
             if not met:
                 break
 
@@ -180,7 +183,11 @@ def test_json_returns(files, kind, content):
         }  # fmt: skip
 
 
-@given(st.sampled_from([{"kind": "x"}, {"format": 1}, {"a": {1}}, {"a": b""}, {"a": "\ud800"}]))
+@given(
+    st.sampled_from(
+        [{"kind": "x"}, {"format": 1}, {"a": {1}}, {"a": b""}, {"a": "\ud800"}, {"a": {(1, 2): 3}}]
+    )
+)
 def test_rejects_what_json_cannot_hold(files, content):
     with on_disk({"a.json": b"old"}) as folder:
         with rejects("content"):
