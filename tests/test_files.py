@@ -198,7 +198,8 @@ def test_rejects_what_json_cannot_hold(files, content):
 FOREIGN = [
     b"", b"nothing", b"null", b"3", b"[]", b"{}", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe",
     b'{"kind": "kind", "format": 1', b'{"kind": "kind", "format": 1} {}',
-    b'{"kind": "other", "format": 1}', b'{"kind": ["kind"], "format": 1}', b'{"format": 1}',
+    b'{"kind": "other", "format": 1}', b'{"kind": "kinds", "format": 1}',
+    b'{"kind": ["kind"], "format": 1}', b'{"format": 1}',
     b'{"kind": "kind"}', b'{"kind": "kind", "format": "1"}', b'{"kind": "kind", "format": null}',
     b'{"kind": "kind", "format": true}',
     b'{"kind": "kind", "format": 0}', b'{"kind": "kind", "format": -1}',
