@@ -1,52 +1,30 @@
 """From a text to a GPT that talks, in the terminal."""
 
+# What takes long to import (torch above all) is imported by the command that needs it: --help
+# answers at once, and Ctrl-C is one line from the beginning.
 import contextlib
 import dataclasses
 import functools
 import io
 import os
 import re
+import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# A thread that waits lets others have its core: twice as fast where other programs run as well.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
-
-import torch
 import tyro
-from jaxtyping import Int
-from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from gptspec import display, files
-from gptspec.display import console
-from gptspec.evaluation.compressors import gzip_bits_per_byte, xz_bits_per_byte
-from gptspec.evaluation.likelihood import score
-from gptspec.evaluation.ngrams import NGram
-from gptspec.generation.decoding import Decoding
-from gptspec.generation.streaming import stream
-from gptspec.gpt.model import GPT, GPTConfig, parameter_count
-from gptspec.sampling import batches
-from gptspec.sampling.batches import Windows
-from gptspec.sampling.folder import read_folder
-from gptspec.sampling.python_docs import python_docs
-from gptspec.sampling.split import split_documents
-from gptspec.sampling.stories import stories
-from gptspec.tokenization import bpe
-from gptspec.tokenization.bpe import BPE
-from gptspec.training import checkpoint, loop
-from gptspec.training.loop import Run, TrainConfig
-from gptspec.training.loss import bits_per_byte
+from gptspec.options import DecodingOptions, ShapeOptions, TrainingOptions
 
-SHAPE = GPTConfig(
-    vocab_size=2048, context_length=128, d_model=192, n_layers=4, n_heads=4, bias=False
-)
-TRAINING = TrainConfig(steps=850, batch_size=16, learning_rate=3e-3, warmup=40, floor=1e-4)
-N_STORIES = 5000
+LARGEST_SEED = 2**63 - 1
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
+# A thread that waits lets others have its core: twice as fast where other programs run as well.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 app = tyro.extras.SubcommandApp()
 
@@ -70,8 +48,8 @@ def train(
     corpus: Positional[str] = "python-docs",
     *,
     out: Path = Path("build/gpt"),
-    shape: OmitArgPrefixes[GPTConfig] = SHAPE,
-    training: OmitArgPrefixes[TrainConfig] = TRAINING,
+    shape: OmitArgPrefixes[ShapeOptions] = ShapeOptions(),  # noqa: B008
+    training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),  # noqa: B008
     evaluate_every: int = 100,
     fresh: bool = False,
     resume: bool = False,
@@ -79,31 +57,59 @@ def train(
     """Train a GPT on a text, show how it goes, and save it.
 
     Args:
-        corpus: python-docs (the documentation that this Python carries), stories (drawn from a
-            grammar of known entropy), or a file or folder of your own texts.
+        corpus: python-docs (this Python's documentation), stories, or a file or folder of texts.
         out: The folder that receives tokenizer, checkpoints and loss curve.
-        shape: The model; vocab_size may come out smaller if the text is small.
+        shape: The model.
         training: How it is trained.
         evaluate_every: Steps between two looks at the validation text, each saved.
-        fresh: Replace a training that stands in the folder.
-        resume: Go on with the training in the folder, by the settings it was begun with.
+        fresh: Replace a training in the folder.
+        resume: Go on with the training in the folder; only out and evaluate-every may be changed.
     """
-    if evaluate_every < 1:
-        raise ValueError(f"evaluate_every must be at least 1, got {evaluate_every}")
-    if resume:
-        trainee = Trainee.load(out)
-    else:
-        if (out / "tokenizer.json").exists() and not fresh:
-            raise ValueError(f"{out} holds a training: add --resume, --fresh or another --out")
-        trainee = Trainee.begin(corpus, out, shape, training, fresh=fresh)
+    check_at_least(1, evaluate_every=evaluate_every)
+    given = options_given(sys.argv[2:], corpus)
+    if resume and (idle := [one for one in given if one not in RESUMABLE]):
+        raise ValueError(
+            f"with --resume these cannot take effect: {', '.join(idle)}; the training goes on "
+            "with its own corpus and settings"
+        )
+    with loading():
+        from gptspec import display, session
+        from gptspec.gpt.config import GPTConfig
+        from gptspec.training.loop import TrainConfig
+
+        config = TrainConfig(**dataclasses.asdict(training))
+        gpt = GPTConfig(**dataclasses.asdict(shape))
+    go_on = session.command("train", "--resume", "--out", out)
+    if resume and not session.holds_checkpoint(out):
+        raise ValueError(f"there is no training to resume in {out}: leave out --resume")
+    current = None
     try:
-        trainee.train(evaluate_every)
+        with session.lock(out):
+            if resume:
+                every = evaluate_every if "--evaluate-every" in given else None
+                current = session.TrainingSession.load(out, every)
+            else:
+                if not fresh:
+                    session.check_vacant(out)
+                current = session.TrainingSession.begin(corpus, out, gpt, config, evaluate_every)
+            if current.train():
+                current.finish()
+                return 0
+            display.line(f"stopped at step {current.saved}; go on with: {go_on}")
     except KeyboardInterrupt:
-        trainee.save()
-        console.print(f"stopped at step {trainee.run.step}; go on with: train --resume --out {out}")
-        return 130
-    trainee.finish()
-    return 0
+        if current is None:
+            raise
+        display.line(f"stopped; saved up to step {current.saved}; go on with: {go_on}")
+    return INTERRUPTED
+
+
+RESUMABLE = ("--resume", "--out", "--evaluate-every")
+
+
+def options_given(arguments: list[str], corpus: str) -> list[str]:
+    """Return the options that a command line names, and its corpus."""
+    options = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+    return [*(["the corpus " + corpus] if corpus in arguments else []), *dict.fromkeys(options)]
 
 
 @command("sample")
@@ -113,21 +119,31 @@ def sample(
     prompt: str = "",
     tokens: int = 200,
     seed: int | None = None,
-    decoding: OmitArgPrefixes[Decoding] = Decoding(temperature=0.8, top_p=0.95),  # noqa: B008
+    decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions(),  # noqa: B008
 ) -> int:
     """Let a trained GPT continue a text.
 
     Args:
-        folder: Where `train` saved.
+        folder: The folder of a training.
         prompt: The text to continue; without one, the model begins a document of its own.
         tokens: How many tokens to write.
-        seed: Same seed, same text; without one, another each time.
+        seed: Same seed, same text; by default another text each time.
         decoding: How each token is chosen.
     """
-    tokenizer, model = load(folder)
-    seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    check_at_least(1, tokens=tokens)
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "big")
+    elif not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+    with loading():
+        from gptspec import session
+        from gptspec.generation.decoding import Decoding
+        from gptspec.generation.streaming import stream
+
+        choice = Decoding(**dataclasses.asdict(decoding))
+    tokenizer, model = session.load_model(folder)
     print(prompt, end="", flush=True)
-    for piece in stream(model, tokenizer, prompt, tokens, decoding, seed=seed):
+    for piece in stream(model, tokenizer, prompt, tokens, choice, seed=seed):
         print(piece, end="", flush=True)
     print()
     return 0
@@ -137,18 +153,41 @@ def sample(
 def tokenize(text: Positional[str] = "-", *, folder: Path | None = None) -> int:
     """Show the tokens of a text, each with its id.
 
+    A token that is no whole character is shown as bytes, as Python writes them.
+
     Args:
         text: The text; - reads it from standard input.
-        folder: Where `train` saved its tokenizer; without it, the tokens are the bytes.
+        folder: The folder of a training, for its tokenizer; by default the tokens are the bytes.
     """
+    with loading():
+        from gptspec.tokenization.bpe import BPE
+
+    if folder is not None and not (folder / "tokenizer.json").exists():
+        raise ValueError(f"there is no training in {folder}: it has no tokenizer.json")
     tokenizer = BPE(()) if folder is None else BPE.load(folder / "tokenizer.json")
     if text == "-":
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"standard input is not UTF-8 at byte {error.start}") from error
     ids = tokenizer.encode(text)
     for id in ids:
-        print(f"{id:6}  {tokenizer.token_bytes(id).decode(errors='backslashreplace')!r}")
+        print(f"{id:6}  {readable(tokenizer.token_bytes(id))}")
     print(f"{len(ids)} tokens, {len(text.encode())} bytes", file=sys.stderr)
     return 0
+
+
+def readable(token: bytes) -> str:
+    """Return a token as Python writes it: as text, or as bytes where it is no whole text.
+
+    Examples:
+        >>> readable("é".encode())
+        "'é'"
+    """
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return repr(token)
 
 
 @command("corpus")
@@ -159,7 +198,10 @@ def show_corpus(corpus: Positional[str] = "python-docs", *, out: Path | None = N
         corpus: python-docs, stories, or a file or folder of your own texts.
         out: A text file to write it to, the documents one after the other.
     """
-    documents = read_corpus(corpus)
+    with loading():
+        from gptspec import files, session
+
+    documents = session.read_corpus(corpus)
     size = sum(len(document.encode()) for document in documents)
     print(f"{corpus}: {len(documents):,} documents, {size:,} bytes")
     if out is not None:
@@ -170,210 +212,29 @@ def show_corpus(corpus: Positional[str] = "python-docs", *, out: Path | None = N
     return 0
 
 
-def read_corpus(name: str) -> list[str]:
-    """Return the documents of a corpus, or of a file or folder.
+def check_at_least(least: int, **values: int) -> None:
+    """Refuse numbers that are too small, by the names of their options."""
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
 
-    Raises:
-        ValueError: If there is no such thing, or it holds no text.
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """In the block Ctrl-C ends the process at once: half an import would answer with a traceback.
+
+    Nothing is begun yet that could be spoilt.
     """
-    if name == "python-docs":
-        return python_docs()
-    if name == "stories":
-        return stories(N_STORIES, seed=0)
-    if not Path(name).exists():
-        raise ValueError(f"corpus must be python-docs, stories, a file or a folder, got {name!r}")
-    return read_folder(Path(name))[0]
 
+    def leave(*_: object) -> None:
+        os.write(2, b"\ngptspec: stopped before anything was begun\n")
+        os._exit(INTERRUPTED)
 
-def load(folder: Path) -> tuple[BPE, GPT]:
-    """Return tokenizer and model that `train` saved.
-
-    Raises:
-        ValueError: If a file is missing, damaged, foreign, or does not fit the other.
-    """
-    tokenizer = BPE.load(folder / "tokenizer.json")
-    model = GPT.load(checkpoint.latest(folder))
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens "
-            f"and a model of {model.config.vocab_size}: they were not trained together"
-        )
-    return tokenizer, model
-
-
-@dataclass
-class Trainee:
-    """A run with its text: what `train` begins or goes on with."""
-
-    out: Path
-    tokenizer: BPE
-    train_ids: Int[Tensor, "n_train"]
-    validation_ids: Int[Tensor, "n_validation"]
-    run: Run
-    losses: list[float]  # of each step
-    validation: dict[int, float]  # by step
-
-    @classmethod
-    def begin(
-        cls, corpus: str, out: Path, shape: GPTConfig, training: TrainConfig, *, fresh: bool
-    ) -> "Trainee":
-        """Read the corpus, learn its vocabulary, and draw a model."""
-        with console.status(f"reading {corpus}"):
-            documents = read_corpus(corpus)
-            sides = _split(documents)
-        with console.status("learning a vocabulary"):
-            start = time.perf_counter()
-            tokenizer = bpe.train(sides[0], shape.vocab_size)
-            train_ids, validation_ids = (_encode(tokenizer, side) for side in sides)
-        size = sum(len(document.encode()) for document in documents)
-        console.print(
-            f"{corpus}: {len(documents):,} documents, {size:,} bytes, "
-            f"{len(train_ids) + len(validation_ids):,} tokens of a vocabulary of "
-            f"{tokenizer.vocab_size:,} learned in {time.perf_counter() - start:.1f} s"
-        )
-        torch.manual_seed(training.seed)
-        model = GPT(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size)).to(device())
-        trainee = cls(out, tokenizer, train_ids, validation_ids, Run(model, training), [], {})
-        _ = trainee.windows, trainee.check_windows  # too short a text is refused before any work
-        if fresh:  # only what a training wrote: the folder may hold other things
-            checkpoint.discard(out)
-        tokenizer.save(out / "tokenizer.json")
-        batches.save_tokens(out / "train.npy", train_ids)
-        batches.save_tokens(out / "validation.npy", validation_ids)
-        return trainee
-
-    @classmethod
-    def load(cls, out: Path) -> "Trainee":
-        """Return the training that stands in a folder, as it was when it was saved last."""
-        run = checkpoint.resume(out, device=device())
-        history = files.read_json(out / "history.json", "history")
-        return cls(
-            out,
-            BPE.load(out / "tokenizer.json"),
-            batches.load_tokens(out / "train.npy"),
-            batches.load_tokens(out / "validation.npy"),
-            run,
-            history["losses"][: run.step],
-            {
-                int(step): loss
-                for step, loss in history["validation"].items()
-                if int(step) <= run.step
-            },
-        )
-
-    @property
-    def windows(self) -> Windows:
-        """What is trained on; the windows overlap by half, so that an epoch has more of them."""
-        context_length = self.run.model.config.context_length
-        return Windows(self.train_ids, context_length, max(context_length // 2, 1))
-
-    @property
-    def check_windows(self) -> Windows:
-        """The whole validation text."""
-        return Windows(self.validation_ids, self.run.model.config.context_length)
-
-    def evaluate(self, windows: Windows) -> tuple[float, float]:
-        """Return the loss in nats per token and in bits per byte."""
-        loss = loop.evaluate(self.run.model, windows, self.run.config.batch_size)
-        lengths = torch.tensor(
-            [len(self.tokenizer.token_bytes(id)) for id in range(self.tokenizer.vocab_size)]
-        )
-        lengths[self.tokenizer.end_of_text] = 0  # it costs bits, but it is no byte of the text
-        targets = windows.targets.long()
-        return loss, bits_per_byte(loss, targets.numel(), int(lengths[targets].sum()))
-
-    def write(self, n_tokens: int, seed: int) -> str:
-        """Return what the model writes when nothing is given."""
-        decoding = Decoding(temperature=0.8, top_p=0.95)
-        return "".join(stream(self.run.model, self.tokenizer, "", n_tokens, decoding, seed=seed))
-
-    def train(self, evaluate_every: int) -> None:
-        """Take the steps that are left, looking at the validation text and saving in between."""
-        config, model = self.run.config, self.run.model
-        left = config.steps - self.run.step
-        every = max(len(self.check_windows) // 64, 1)  # a quick look is at about 64 windows
-        context_length = model.config.context_length
-        quick = Windows(self.validation_ids, context_length, context_length * every)
-        console.print(
-            f"a GPT of {parameter_count(model.config):,} parameters, "
-            f"{left:,} steps of {config.batch_size} × {context_length} tokens"
-        )
-        start, first = time.perf_counter(), self.run.step
-        with display.training(config.steps, first) as shown:
-            for record in loop.train(self.run, self.windows):
-                self.losses.append(record.loss)
-                tokens = (record.step - first) * config.batch_size * context_length
-                shown.step(record.step, record.loss, tokens / (time.perf_counter() - start))
-                if record.step % evaluate_every == 0 or record.step == config.steps:
-                    loss, bits = self.evaluate(quick)
-                    self.validation[record.step] = loss
-                    self.save()
-                    shown.evaluation(record.step, record.loss, bits, self.write(60, record.step))
-
-    def save(self) -> None:
-        """Write a checkpoint, and the losses so far."""
-        history = {"losses": self.losses, "validation": self.validation}
-        files.write_json(self.out / "history.json", "history", history)
-        checkpoint.save(self.out, self.run)
-
-    def finish(self) -> None:
-        """Show the loss curve, and how the model compares with what is not a GPT."""
-        curve = self.out / "loss.svg"
-        display.loss_curve(curve, range(1, len(self.losses) + 1), self.losses, self.validation)
-        with console.status("comparing with gzip, xz and n-grams"):
-            before, text = (self._documents(ids) for ids in (self.train_ids, self.validation_ids))
-            model, batch_size = self.run.model, self.run.config.batch_size
-            scored = score(
-                model,
-                self.tokenizer,
-                text,
-                stride=max(model.config.context_length // 2, 1),
-                batch_size=batch_size,
-            )
-            display.comparison(
-                {
-                    "[bold]this GPT[/]": scored.bits_per_byte,
-                    "gzip -9": gzip_bits_per_byte(text),
-                    "xz -9e": xz_bits_per_byte(text),
-                    "xz -9e, after the training text": xz_bits_per_byte(text, before),
-                    "6-grams of bytes": NGram(before, order=6).bits_per_byte(text),
-                }
-            )
-        console.print(f"loss curve in {curve}")
-        console.print(f'talk to it: {_program()} sample {self.out} --prompt "Return the"')
-
-    def _documents(self, ids: Tensor) -> list[str]:
-        text = self.tokenizer.decode(ids.tolist())
-        end = self.tokenizer.decode([self.tokenizer.end_of_text])
-        return [document for document in text.split(end) if document]
-
-
-def _split(documents: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return training and validation text; of a single document, its last tenth validates."""
-    if len(documents) > 1:
-        return split_documents(documents)
-    cut = len(documents[0]) * 9 // 10
-    return [documents[0][:cut]], [documents[0][cut:]]
-
-
-def _encode(tokenizer: BPE, documents: Sequence[str]) -> Int[Tensor, "n_tokens"]:
-    ids: list[int] = []
-    for document in documents:
-        ids += [*tokenizer.encode(document), tokenizer.end_of_text]
-    return torch.tensor(ids, dtype=torch.int32)
-
-
-def device() -> torch.device:
-    """Return the GPU if torch finds one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _program() -> str:
-    """Return what to type to run this program again."""
-    program = Path(sys.argv[0])
-    if program.suffix == ".py":
-        return "python -m gptspec.cli"
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    usual = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def parse() -> Callable[[], int]:
@@ -382,15 +243,21 @@ def parse() -> Callable[[], int]:
     Raises:
         ValueError: If it asks for something that is not there or out of range.
     """
-    refusal = io.StringIO()
+    refusal, help_text = io.StringIO(), io.StringIO()
+    # tyro colours what goes to a terminal, whatever NO_COLOR says.
+    plain = contextlib.redirect_stdout(help_text)
     try:
-        with contextlib.redirect_stderr(refusal):
+        with (
+            contextlib.redirect_stderr(refusal),
+            plain if os.environ.get("NO_COLOR") else contextlib.nullcontext(),
+        ):
             return app.cli(
                 prog="gptspec", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as end:
         if not end.code:
-            raise  # --help
+            print(help_text.getvalue(), end="")
+            raise
         # tyro draws a box around its reason: a line does.
         reason = " ".join(re.sub(r"[\u2500-\u257f]+", " ", refusal.getvalue()).split())
         reason = re.sub(
@@ -400,13 +267,34 @@ def parse() -> Callable[[], int]:
         raise ValueError(reason) from end
 
 
+def told(error: Exception) -> str:
+    """Return an error as one line without what only a programmer understands.
+
+    Examples:
+        >>> told(OSError(30, "Read-only file system", "/run/out"))
+        '/run/out: read-only file system'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[:1].lower() + error.strerror[1:]
+        return f"{error.filename}: {reason}" if error.filename else reason
+    return " ".join(str(error).split())
+
+
 def main() -> None:
     """Run the command line; whatever a user can cause is one line and a non-zero exit."""
     try:
-        sys.exit(parse()())
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"gptspec: {error}", file=sys.stderr)
-        sys.exit(1)
+        code = parse()()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\ngptspec: stopped", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever read this has enough, as in `gptspec sample | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        print(f"gptspec: {told(error)}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,15 @@ from rich.table import Table
 from rich.text import Text
 from uniplot import plot_to_string
 
-from gptspec import plots
+from gptspec import files, plots
 
 console = Console(highlight=False)
+NARROW = 80  # columns that the whole line of progress needs
+
+
+def line(text: str) -> None:
+    """Print a line that stays one line, however narrow the terminal is, to be copied from it."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 class Display:
@@ -49,7 +55,7 @@ class Display:
 @contextmanager
 def training(steps: int, done: int) -> Iterator[Display]:
     """Show a training of `steps` steps, of which `done` were made before."""
-    columns = (
+    columns = [
         TextColumn("{task.description}"),
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
@@ -57,7 +63,9 @@ def training(steps: int, done: int) -> Iterator[Display]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-    )
+    ]
+    if console.width < NARROW:  # the step and the time left
+        columns = [columns[0], columns[1], columns[-1]]
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         yield Display(progress, steps, done)
 
@@ -79,16 +87,15 @@ def loss_curve(
     axes.set_xlabel("step")
     axes.set_ylabel("nats per token")
     axes.legend()
-    path.write_text(
-        plots.svg(figure, "Training and validation loss over the steps."), encoding="utf-8"
-    )
+    figure_text = plots.svg(figure, "Training and validation loss over the steps.")
+    files.write(path, figure_text.encode())
     drawn = plot_to_string(
         [list(losses), list(validation.values())],
         [list(steps), list(validation)],
         lines=True,
         legend_labels=["training", "validation"],
         title="nats per token, over the steps",
-        width=min(console.width - 12, 80),
+        width=max(min(console.width - 12, 80), 16),
         height=12,
     )
     console.print(Text.from_ansi(drawn))
