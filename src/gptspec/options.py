@@ -85,11 +85,11 @@ class DecodingOptions:
         top_k: Choose among so many of the likeliest tokens; by default among all.
         top_p: Choose among the likeliest tokens that together have this probability; 1 keeps all.
         min_p: Drop tokens below this share of the likeliest one's probability; 0 keeps all.
-        penalty: Above 1, tokens that the text holds already become less likely.
+        repetition_penalty: Above 1, tokens that the text holds already become less likely.
     """
 
     temperature: float = 0.8
     top_k: int | None = None
     top_p: float = 0.95
     min_p: float = 0.0
-    penalty: float = 1.0
+    repetition_penalty: float = 1.0
