@@ -7,8 +7,12 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 DEVIATIONS = {
     "every-epoch-is-new": (
-        "DistributedSampler of PyTorch 2.13 adds the epoch to the seed",
-        "assert True == (1 == 0)",
+        "PyTorch 2.13 adds the epoch to the seed, and its generator takes 32 bits of a seed",
+        "assert True == (4294967296 == 0)",
+    ),
+    "seed-alone-decides": (
+        "DataLoader of PyTorch 2.13 draws a number from the global generator when it starts",
+        "Tensor-likes are not equal",
     ),
     "device-of-the-text": (
         "the samplers of PyTorch 2.13 draw on its default device",
