@@ -1,1 +1,0 @@
-"""The binding of pages, modules and laws."""

@@ -1,5 +1,0 @@
-"""`python -m litspec`."""
-
-from litspec.cli import main
-
-main()
