@@ -224,6 +224,13 @@ def test_a_known_model_writes_a_known_text(
         model = writer_of(circle([*story, END]))
         told = streaming.stream(model, TOKENIZER, STORY[:cut], 99, decoding, seed=seed)
         assert STORY[:cut] + "".join(told) == STORY
+        beyond = circle([*story, END])
+        for stop in ([], [beyond[len(story) + 3]]):  # then the end of the text is no stop
+            told = streaming.stream(
+                model, TOKENIZER, STORY[:cut], 20, decoding, seed=seed, stop=stop
+            )
+            written = takewhile(lambda token: token not in stop, beyond[len(begun) :][:20])
+            assert "".join(told) == TOKENIZER.decode(written)
     order = circle(prompt[-1:], seed)
     model, stop = writer_of(order), [order[1 + place] for place in stops]
     rows = [prompt, [*prompt, *order[1:4]]]  # the second has been given a part of it
