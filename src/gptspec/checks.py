@@ -63,9 +63,9 @@ def check_dropout(dropout: float) -> None:
         ValueError: If `dropout` is outside [0, 1).
 
     Examples:
-        >>> check_dropout(10)
+        >>> check_dropout(10.0)
         Traceback (most recent call last):
-        ValueError: dropout must be at least 0 and below 1, got 10
+        ValueError: dropout must be at least 0 and below 1, got 10.0
     """
     check("dropout", dropout, _number(dropout) and 0 <= dropout < 1, "at least 0 and below 1")
 

@@ -131,8 +131,8 @@ def rotate_interleaved(
         ValueError: If x is not floating, or as `angles` does.
 
     Examples:
-        >>> rotate_interleaved(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), start=1)
-        tensor([[0.5403, 0.8415, 1.0000, 0.0100]])
+        >>> rotate_interleaved(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), start=2)
+        tensor([[-0.4161,  0.9093,  0.9998,  0.0200]])
 
     Source:
         Su et al. 2021, section 3.2; the layout of GPT-J, and of Llama as Meta published it.
