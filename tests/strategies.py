@@ -351,12 +351,16 @@ def _surroundings() -> dict[str, Any]:
 @contextmanager
 def keeps(*values: Any) -> Iterator[None]:
     """The block changes none of these values (tensors, modules, lists, ...), nor a random state."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     # Laws begin with seed 0: a state further on shows who sets that seed again.
     random.random(), np.random.random(), torch.rand(1, device="cpu")
     before = copy.deepcopy((*map(_frozen, values), _surroundings()))
     with _unannotated():  # beartype draws by Python's generator which item of a list it looks at
         yield
     assert_same((*map(_frozen, values), _surroundings()), before)
+    random.setstate(states[0])  # around this block there may be another such block
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
 
 
 def _frozen(value: Any) -> Any:
