@@ -94,6 +94,8 @@ class Watch:
         def property(*args: Any, **kwargs: Any) -> None:
             if self.go_on and len(self.falls) >= ENOUGH:
                 return
+            if not self.falls and self.lacks.total() >= HOPELESS:
+                reject()  # the rest would ask in vain too
             try:
                 inner(*args, **kwargs)
                 self.falls.append(None)
@@ -102,8 +104,6 @@ class Watch:
             except Exception as error:
                 if (name := self.lacking(error)) is not None:
                     self.lacks[name] += 1
-                    if not self.falls and self.lacks.total() >= HOPELESS:
-                        raise NotOfferedError(self.lacks.most_common(1)[0][0]) from error
                     reject()
                 self.note(error, inner.__code__.co_filename)
                 if not self.go_on:

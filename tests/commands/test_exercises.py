@@ -9,6 +9,8 @@ from litspec.exercise import empty, exercise
 from litspec.judge import judge
 from litspec.pages import Project
 
+pytestmark = pytest.mark.slow  # all laws of all concepts, twice
+
 PROJECT = Project.find(Path(__file__))
 NAMES = sorted(PROJECT.concepts)
 
