@@ -125,6 +125,13 @@ def judge(session: nox.Session) -> None:
 
 
 @nox.session
+def exercises(session: nox.Session) -> None:
+    """See that every exercise begins as to do, and that the reference finishes it: minutes."""
+    install(session, "tests", "site")
+    session.run("pytest", "tests/benchmarks/exercises.py", *session.posargs)
+
+
+@nox.session
 def progress(session: nox.Session) -> None:
     """Count the laws that the exercises keep already."""
     install(session, "tests", "site")

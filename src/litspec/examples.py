@@ -17,7 +17,6 @@ from hypothesis.errors import UnsatisfiedAssumption
 from litspec.outcomes import NotOfferedError, difference, lacking
 
 ENOUGH = 20  # examples of a law, to tell how it falls
-HOPELESS = 30  # examples that ask in vain, before the first that does not
 FAILING = re.compile(
     r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
     re.DOTALL | re.MULTILINE,
@@ -94,8 +93,6 @@ class Watch:
         def property(*args: Any, **kwargs: Any) -> None:
             if self.go_on and len(self.falls) >= ENOUGH:
                 return
-            if not self.falls and self.lacks.total() >= HOPELESS:
-                reject()  # the rest would ask in vain too
             try:
                 inner(*args, **kwargs)
                 self.falls.append(None)

@@ -1,4 +1,7 @@
-"""Every concept is an exercise: it begins as to do, and the reference's bodies finish it."""
+"""Every concept is an exercise: it begins as to do, and the reference's bodies finish it.
+
+All laws of all concepts run twice, which takes minutes: `nox -s exercises`.
+"""
 
 import ast
 from pathlib import Path
@@ -8,8 +11,6 @@ import pytest
 from litspec.exercise import empty, exercise
 from litspec.judge import judge
 from litspec.pages import Project
-
-pytestmark = pytest.mark.slow  # all laws of all concepts, twice
 
 PROJECT = Project.find(Path(__file__))
 NAMES = sorted(PROJECT.concepts)
@@ -96,6 +97,6 @@ def test_an_exercise_begins_as_to_do(verdicts, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_bodies_finish_it(verdicts, name):
-    assert [result["outcome"] for result in verdicts[1][name].results] == ["passed"] * len(
-        PROJECT.concepts[name].page.laws
-    )
+    outcomes = {result["law"]: result["outcome"] for result in verdicts[1][name].results}
+    assert set(outcomes.values()) <= {"passed", "not run"}  # slow laws run apart
+    assert list(outcomes) == [law.name for law in PROJECT.concepts[name].page.laws]
