@@ -17,7 +17,7 @@ from hypothesis import settings
 from litspec.examples import Watch
 from litspec.implementations import open_module
 from litspec.judge import Verdict, judge_object
-from litspec.outcomes import NotOfferedError
+from litspec.outcomes import MISSING
 from litspec.pages import Concept, Law, Project
 
 PACKAGED = Path(__file__).with_name("book")  # where the distribution carries pages and laws
@@ -131,7 +131,7 @@ def _test(law: Law, property: Callable[..., None], module: ModuleType) -> Any:
                 if inner is not None:
                     property.hypothesis.inner_test = watch.around(inner)  # type: ignore[attr-defined]
                 property(module)
-        except (NotImplementedError, NotOfferedError) as error:
+        except MISSING as error:
             pytest.skip(f"not offered: {', '.join(watch.lacks) or error}")
         except BaseException as error:
             error.add_note(f"{law.id}: {law.statement}")
