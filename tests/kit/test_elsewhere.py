@@ -135,9 +135,11 @@ def test_laws_join_a_suite_of_ones_own(pytester):
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     counted = result.parseoutcomes()
     assert counted["failed"] >= 2
-    assert counted["passed"] + counted["failed"] + counted["skipped"] == 2 * len(
-        book().concepts["attention/causal"].page.laws
-    )
+    suite = vars(laws("attention/causal", causal.CausalAttention))
+    tests = {name for name in suite if name.startswith("test_")}
+    stated = {law.property for law in book().concepts["attention/causal"].page.laws}
+    assert stated - tests == {"test_compiles_for_any_length"}  # a slow law stays at home
+    assert counted["passed"] + counted["failed"] + counted["skipped"] == 2 * len(tests)
     result.stdout.fnmatch_lines(["*::TestPeeks::test_no_future*"])
     result.stdout.fnmatch_lines(["*causal.no-future: Changing any token*"])
     result.stdout.no_fnmatch_line("FAILED *::TestSound::*")
