@@ -75,7 +75,8 @@ class Operations:
                 call()
         except (Killed, KeyboardInterrupt, OSError) as raised:
             error = raised
-        left, self.left = self.left, None
+        finally:  # whatever else goes wrong, the operations of others succeed again
+            left, self.left = self.left, None
         return error, left <= 0
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from gptspec.checks import check_at_least
 from gptspec.options import DecodingOptions, ShapeOptions, TrainingOptions
 
 LARGEST_SEED = 2**63 - 1
@@ -210,13 +211,6 @@ def show_corpus(corpus: Positional[str] = "python-docs", *, out: Path | None = N
     else:
         print(f"the first begins:\n{documents[0][:400]}")
     return 0
-
-
-def check_at_least(least: int, **values: int) -> None:
-    """Refuse numbers that are too small, by the names of their options."""
-    for name, value in values.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 @contextmanager
