@@ -107,10 +107,6 @@ def propose(project: Project, concept: Concept, file: Path) -> str:
     head = [
         f'"""{file.name} before the laws of {concept.path}."""',
         "",
-        "import sys",
-        "",
-        f"sys.path.insert(0, {str(file.resolve().parent)!r})  # its neighbours are found there",
-        "",
         f"import {file.stem} as theirs",
         f"from {package} import {module}",
         f"from {project.kit} import adapt",

@@ -173,7 +173,7 @@ def adapt(
     Args:
         concept: The concept, for example attention/multihead.
         file: The file with the code; its neighbours are found when it is judged.
-        out: Where the adapter goes; printed if not given.
+        out: Where the adapter goes, best beside the file; printed if not given.
     """
     project = find_book()
     text = propose(project, concept_at(project, concept), file)

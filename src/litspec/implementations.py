@@ -147,6 +147,7 @@ def yours(target: str, name: str, law_seconds: float = 0) -> Implementation:
 def _import(target: str, name: str) -> ModuleType:
     file = Path(target)
     if file.suffix == ".py" or file.exists():
+        sys.path.append(str(file.resolve().parent))  # its neighbours, after all that is installed
         return load(file, name)
     sys.path.insert(0, str(Path.cwd()))
     try:

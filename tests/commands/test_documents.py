@@ -22,6 +22,18 @@ def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     assert told.startswith(shown)
 
 
+def test_the_adapter_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
+    text = (ROOT / "docs/yours.md").read_text(encoding="utf-8")
+    for name in ("model", "multihead"):
+        [source] = re.findall(rf'```python title="{name}.py"[^\n]*\n(.*?)```', text, re.DOTALL)
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+    project = Project.find(ROOT)
+    file = str(tmp_path / "multihead.py")
+    [verdict] = judging.judge(project, {"attention/multihead": file}, explain=False)
+    [shown] = re.findall(r"```text\n(attention/multihead: .*?)```", text, re.DOTALL)
+    assert str(verdict).startswith(shown.rstrip())
+
+
 def test_every_python_fence_on_a_page_runs():
     """Sybil runs fences that say exactly python; markdown-exec those with exec; none is left."""
     for page in (ROOT / "docs").rglob("*.md"):

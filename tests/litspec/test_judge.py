@@ -61,6 +61,12 @@ def test_a_missing_name_is_to_do(answer):
     assert "BROKEN" not in out
 
 
+def test_a_file_finds_its_neighbours(book, answer):
+    (book.root / "own" / "beside.py").write_text("TWO = 2\n")
+    code, out = answer("from beside import TWO\n" + OFFERS_ONE.replace("2 *", "TWO *"))
+    assert (code, "2 of 2 laws hold" in out) == (0, True)
+
+
 def test_an_unwritten_body_is_not_a_finished_exercise(answer):
     more = "def triple(number):\n    raise NotImplementedError\n"
     code, out = answer(OFFERS_ONE + more)
