@@ -23,7 +23,7 @@ from litspec import modes
 from litspec import report as reports
 from litspec.check import check_concept
 from litspec.diagnosis import suspects
-from litspec.examples import TimeLimitError, Watch, counterexample, time_limit
+from litspec.examples import TimeLimitError, Watch, counterexample, parting, time_limit
 from litspec.implementations import Implementation
 from litspec.modes import Mode
 from litspec.outcomes import Kind, Outcome, Trial, classify
@@ -345,6 +345,12 @@ class Laws:
             }
             where = f", report in {self.report_file}" if self.report_file else ""
             terminalreporter.write_line(f"{held} laws hold, {len(caught)} mistakes caught{where}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Tell in short where two long sequences part."""
+    return parting(left, right) if op == "==" else None
 
 
 def config_flags(config: pytest.Config) -> int:

@@ -194,3 +194,12 @@ def test_a_broken_report_is_a_stale_one(book, content):
     (book.root / "build").mkdir()
     (book.root / "build/laws.json").write_text(content)
     assert "not been run" in why(book)
+
+
+def test_long_sequences_that_differ_are_told_in_two_lines(book, run, monkeypatch):
+    """In CI pytest would compare them item by item, with all their text: for hours."""
+    monkeypatch.setenv("CI", "1")
+    book.edit(LAWS, "double.double(number) % 2 == 0", "[*range(9000)] == [*range(9000)][::-1]")
+    run("tests")
+    lines = results(book)["is-even", "reference"]["error"].splitlines()
+    assert lines == ["assert ... == ..., 9000 and 9000 items", "  At index 0: 0 != 8999"]
