@@ -88,6 +88,13 @@ def since_gpt2(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed beside peers, in turns: minutes; words after `--` choose among the races."""
+    install(session, "tests")
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change the concepts' code in thousands of small ways, and see that their laws notice.
 
