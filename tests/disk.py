@@ -33,6 +33,23 @@ def works() -> Iterator[None]:
         raise AssertionError(f"failed: {error}") from error
 
 
+RAW = ("Errno", "codec", "surrogate", "recursion")  # words of Python that are of no help
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What the block refuses it tells in words of its own."""
+    try:
+        yield
+        return
+    except (OSError, ValueError) as error:
+        raw = [word for word in RAW if word in str(error)]
+        if not raw:
+            raise
+        problem = f"told in words of Python, {raw}: {error}"
+    raise AssertionError(problem)
+
+
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
     """In the block no file may grow larger, as on a disk that is full."""

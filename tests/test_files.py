@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from disk import on_disk, room_for, works
+from disk import in_words, on_disk, room_for, works
 from strategies import assert_same, keeps, rejects, tensors
 
 contents = st.binary(max_size=40)
@@ -191,7 +191,7 @@ def test_json_returns(files, kind, content):
 )
 def test_rejects_what_json_cannot_hold(files, content):
     with on_disk({"a.json": b"old"}) as folder:
-        with rejects("content"):
+        with rejects("content"), in_words():
             files.write_json(folder / "a.json", "kind", content)
         assert look(folder) == {"a.json": b"old"}
 
@@ -210,7 +210,7 @@ FOREIGN = [
 
 @given(st.sampled_from(list(map(Large, FOREIGN))))
 def test_rejects_foreign_json(files, content):
-    with on_disk({"a.json": content}) as folder, rejects(folder / "a.json"):
+    with on_disk({"a.json": content}) as folder, rejects(folder / "a.json"), in_words():
         files.read_json(folder / "a.json", "kind")
 
 

@@ -65,7 +65,7 @@ def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     try:
         text = json.dumps(marks | dict(content), indent=1, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
-        raise ValueError(f"content of {path} must be what JSON can hold: {error}") from error
+        raise ValueError(f"content of {path} cannot be JSON: {reason(error)}") from error
     write(path, text + b"\n")
 
 
@@ -77,9 +77,9 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     """
     text = _read(path)
     try:
-        content = json.loads(text)
+        content = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, perhaps cut short: {error}") from error
+        raise ValueError(f"{path} is not JSON, perhaps cut short: {reason(error)}") from error
     if not isinstance(content, dict) or content.pop("kind", None) != kind:
         raise ValueError(f"{path} is not a {kind} written by gptspec")
     version = content.pop("format", None)
@@ -124,10 +124,18 @@ def _read(path: Path) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says, without the number that an `OSError` puts first.
+    """Return what an error says, in words that are not Python's own.
 
     Examples:
         >>> reason(FileNotFoundError(2, "No such file or directory"))
         'No such file or directory'
     """
+    match error:
+        case UnicodeDecodeError():
+            before = error.object[: error.start].count(b"\n")
+            return f"line {before + 1} is not UTF-8"
+        case UnicodeEncodeError():
+            return "it holds half of a character"
+        case RecursionError():
+            return "it is nested too deeply"
     return getattr(error, "strerror", None) or str(error)

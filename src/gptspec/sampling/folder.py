@@ -56,7 +56,7 @@ def _html(source: str) -> str:
 def _notebook(source: str) -> str:
     try:
         return "\n\n".join("".join(cell["source"]) for cell in json.loads(source)["cells"])
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError("not a notebook of format 4: no cells with a source") from error
 
 
