@@ -2,22 +2,21 @@
 
 import functools
 import re
-import reprlib
 import signal
 import textwrap
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from hypothesis import reject
 from hypothesis.errors import UnsatisfiedAssumption
 
 from litspec.outcomes import NotOfferedError, difference, lacking
 
-LONG = 2000  # items of a sequence whose differences are told in a line
+LONG = 200  # items: above this a diff is of no use, and takes minutes
 ENOUGH = 20  # examples of a law, to tell how it falls
 FAILING = re.compile(
     r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
@@ -144,31 +143,17 @@ def fall(error: BaseException, file: str) -> Fall:
     return Fall(place, how, None, f"{zlib.crc32(text.encode()):x}")
 
 
-def parting(left: object, right: object) -> list[str] | None:
-    """Return in two lines where two long sequences part, None unless both are long and of a kind.
-
-    A diff of all their items, which pytest makes in CI, can take hours and tells no more.
+def is_long(value: object) -> bool:
+    """Return whether a text or list has more items than can be compared line by line at leisure.
 
     Examples:
-        >>> parting([*range(3000), 1], [*range(3000), 2, 3])
-        ['... == ..., 3001 and 3002 items', 'At index 3000: 1 != 2']
-        >>> parting([1, 2], [1, 3])
+        >>> is_long("abc"), is_long([range(9)] * 300), is_long([[1] * 20] * 20)
+        (False, True, True)
     """
-    if not any(isinstance(left, kind) and isinstance(right, kind) for kind in (list, tuple, str)):
-        return None
-    one, other = cast("Sequence[object]", left), cast("Sequence[object]", right)
-    if not is_long(one) and not is_long(other):
-        return None
-    pairs = enumerate(zip(one, other, strict=False))
-    at = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-    first, second = (reprlib.repr(it[at]) if at < len(it) else "the end" for it in (one, other))
-    return [f"... == ..., {len(one)} and {len(other)} items", f"At index {at}: {first} != {second}"]
-
-
-def is_long(values: Sequence[object]) -> bool:
-    """Return whether a sequence has more items than can be compared at leisure."""
-    inner = [value for value in values if isinstance(value, list | tuple)]
-    return len(values) + sum(len(value) for value in inner) > LONG
+    if not isinstance(value, list | tuple | str):
+        return False
+    inner = [item for item in value if isinstance(item, list | tuple)]
+    return len(value) + sum(len(item) for item in inner) > LONG
 
 
 class TimeLimitError(BaseException):

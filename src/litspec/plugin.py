@@ -8,12 +8,14 @@ mistake made that names the law, which then must fail by an assertion (a strict 
 import doctest
 import functools
 import json
+import os
 import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from sybil import Sybil
@@ -23,7 +25,7 @@ from litspec import modes
 from litspec import report as reports
 from litspec.check import check_concept
 from litspec.diagnosis import suspects
-from litspec.examples import TimeLimitError, Watch, counterexample, parting, time_limit
+from litspec.examples import TimeLimitError, Watch, counterexample, is_long, time_limit
 from litspec.implementations import Implementation
 from litspec.modes import Mode
 from litspec.outcomes import Kind, Outcome, Trial, classify
@@ -347,10 +349,20 @@ class Laws:
             terminalreporter.write_line(f"{held} laws hold, {len(caught)} mistakes caught{where}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Tell in short where two long sequences part."""
-    return parting(left, right) if op == "==" else None
+@pytest.hookimpl(wrapper=True)
+def pytest_assertrepr_compare(
+    config: pytest.Config, left: object, right: object
+) -> Generator[None, list[str] | None, list[str] | None]:
+    """Tell a difference in CI as anywhere else, and that of long values in a line.
+
+    In CI, and under -v, pytest compares line by line, which takes hours for 70,000 numbers.
+    """
+    with patch.dict(os.environ), patch.object(config.option, "verbose", config.option.verbose):
+        for name in ("CI", "BUILD_NUMBER"):
+            os.environ.pop(name, None)
+        if is_long(left) or is_long(right):
+            config.option.verbose = 0
+        return (yield)
 
 
 def config_flags(config: pytest.Config) -> int:
