@@ -1,4 +1,3 @@
-import math
 from functools import partial
 
 import torch
@@ -9,12 +8,11 @@ from torch import nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
-from gptspec.attention.grouped_query import repeat_heads
-from gptspec.attention.multihead import merge_heads, split_heads
-from gptspec.attention.sliding_window import window_mask
 from gptspec.gpt.config import GPTConfig
 from gptspec.positions.rotary import rotate
+from layers import assert_rounded_by_steps, block_by_formula, in_halves, large
 from strategies import (
+    HALVES,
     assert_close,
     assert_same_on_views,
     gradients,
@@ -26,6 +24,7 @@ from strategies import (
 )
 
 OTHER = {"vocab_size": 1, "context_length": 1, "n_layers": 1}  # a block knows nothing of these
+FLOAT16, BFLOAT16 = (torch.float16, 0), (torch.bfloat16, 0)  # and a seed
 
 
 @st.composite
@@ -129,38 +128,6 @@ def test_equals_llama(block, config, data):
     assert_close(ours(x, rotate=rotate), theirs(x, future, position_embeddings=angles))
 
 
-def linear(part, x):
-    return F.linear(x, part.weight, part.bias)
-
-
-def normalized(norm, x, config):
-    if config.norm == "rms":
-        return F.rms_norm(x, norm.weight.shape, norm.weight, config.norm_eps)
-    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, config.norm_eps)
-
-
-def attended(attention, x, config, turn, bias):
-    n_kv_heads = config.n_kv_heads or config.n_heads
-    queries = split_heads(linear(attention.query, x), config.n_heads)
-    keys, values = (
-        split_heads(linear(part, x), n_kv_heads) for part in (attention.key, attention.value)
-    )
-    if turn is not None:
-        queries, keys = turn(queries), turn(keys)
-    keys, values = (repeat_heads(part, config.n_heads // n_kv_heads) for part in (keys, values))
-    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
-    scores = scores if bias is None else scores + bias
-    mask = window_mask(x.shape[-2], x.shape[-2], config.window)
-    weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
-    return linear(attention.output, merge_heads(weights @ values))
-
-
-def fed_forward(inner, x, config):
-    if config.feed_forward == "swiglu":
-        return linear(inner.down, F.silu(linear(inner.gate, x)) * linear(inner.up, x))
-    return linear(inner.down, F.gelu(linear(inner.up, x), approximate="tanh"))
-
-
 @given(shapes(), st.data())
 @example(GPTConfig(**OTHER, d_model=96, n_heads=12, n_kv_heads=4, window=30), 100)
 @example(GPTConfig(**OTHER, d_model=2, n_heads=1, window=300), 1100)
@@ -182,16 +149,27 @@ def test_two_branches_add(block, config, data):
     turn, bias = positions.get("rotate"), positions.get("score_bias")
     with keeps(x, layer):
         y = owned(lambda: layer(x, **positions))
-    seen = normalized(layer.attention_norm, x, config)
-    middle = x + attended(layer.attention, seen, config, turn, bias)
-    seen = normalized(layer.feed_forward_norm, middle, config)
-    expected = middle + fed_forward(layer.feed_forward, seen, config)
+    expected = block_by_formula(layer, x, config, turn, bias)
     assert_close(y, expected)
     parts = [layer.attention_norm, layer.attention, layer.feed_forward_norm, layer.feed_forward]
     parts = [part for part in parts if isinstance(part, nn.Module)]
     about = [x, *parts] if bias is None else [x, bias, *parts]
     assert_close(gradients(y, *about), gradients(expected, *about))
     assert_same_on_views(layer, x.detach())
+
+
+@given(shapes(), sizes(), st.sampled_from(HALVES), st.integers(0, 2**32 - 1))
+@example(GPTConfig(**OTHER, d_model=96, n_heads=12, n_kv_heads=4, norm="rms"), 30, *FLOAT16)
+@example(GPTConfig(**OTHER, d_model=4, n_heads=2), 1100, *BFLOAT16)
+def test_rounds_as_its_type(block, config, time, dtype, seed):
+    """Positions and scores too: rotated where the heads are of even width."""
+    half, exact = in_halves(built(block, config), dtype)
+    x = large(time, config.d_model, seed=seed).to(dtype)
+    positions = {} if rotation(config) is None else {"rotate": rotation(config)}
+    y = half(x, **positions)
+    assert y.dtype == dtype
+    exactly = partial(block_by_formula, exact, x.double(), config, rotation(config))
+    assert_rounded_by_steps(y, exactly)
 
 
 @given(shapes(), st.data())

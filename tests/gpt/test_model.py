@@ -17,7 +17,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from gptspec.positions.alibi import alibi
 from gptspec.positions.rotary import rotate
 from gptspec.positions.sinusoidal import sinusoids
+from layers import assert_rounded_by_steps, block_by_formula, in_halves, normalized
 from strategies import (
+    HALVES,
     assert_close,
     assert_same_on_views,
     elsewhere,
@@ -215,6 +217,44 @@ def test_is_its_parts(model, shape, data):
     logits = gpt(ids)
     assert_close(logits, expected)
     assert_close(gradients(logits, gpt), gradients(expected, gpt))
+
+
+def by_formula(gpt, ids):
+    """The logits from the weights alone; what positions add is a step too."""
+    config, time = gpt.config, ids.shape[-1]
+    added = {
+        "sinusoidal": lambda: sinusoids(time, config.d_model),
+        "alibi": lambda: alibi(config.n_heads, time, time),
+        "relative": lambda: gpt.positions(time, time),
+    }
+    added = added.get(config.positions, lambda: torch.zeros(()))().requires_grad_() * 1
+    x = gpt.tokens.weight[ids]
+    if config.positions == "learned":
+        x = x + gpt.positions.weight[:time]
+    if config.positions == "sinusoidal":
+        x = x * config.d_model**0.5 + added
+    turn = partial(rotate, theta=config.theta) if config.positions == "rotary" else None
+    bias = added if config.positions in ("alibi", "relative") else None
+    for block in gpt.blocks:
+        x = block_by_formula(block, x, config, turn, bias)
+    return normalized(gpt.norm, x, config) @ gpt.head.weight.mT
+
+
+@given(shapes(), st.sampled_from(HALVES), st.data())
+@example(LONG | {"positions": "learned"}, torch.bfloat16, None)
+@example(LONG | {"positions": "alibi"}, torch.float16, None)
+@example(DEEP | {"positions": "rotary", "n_kv_heads": 4}, torch.bfloat16, None)
+def test_rounds_as_its_type(model, shape, dtype, data):
+    gpt = build(model, shape)
+    with torch.no_grad():
+        for parameter in gpt.parameters():  # scores near 1: larger ones multiply their errors
+            parameter.mul_(shape["d_model"] ** -0.5)
+    length = shape["context_length"]
+    ids = torch.arange(length) % 9 if data is None else data.draw(texts(shape), "ids")
+    half, exact = in_halves(gpt, dtype)
+    logits = half(ids)
+    assert logits.dtype == dtype
+    assert_rounded_by_steps(logits, partial(by_formula, exact, ids))
 
 
 @settings(max_examples=3)  # each trains a model
