@@ -1,5 +1,6 @@
 import itertools
 import json
+import sys
 import tempfile
 import unicodedata
 from collections import Counter
@@ -14,7 +15,17 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from gptspec.tokenization.bytes import StreamDecoder
-from strategies import RARE, keeps, owned, rare_texts, rejects, remembered, texts, unwritten
+from strategies import (
+    RARE,
+    keeps,
+    owned,
+    rare_texts,
+    rejects,
+    remembered,
+    texts,
+    unchecked,
+    unwritten,
+)
 
 
 def known(text):
@@ -354,6 +365,35 @@ def test_leaves_no_trace(bpe, text, phrase, ids):
         pairs = bpe.PairIndex(words)
         while pair := pairs.most_frequent():
             pairs.merge(pair, 256)
+
+
+def operations(call):
+    """How many instructions of Python a call runs."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_costs_what_it_changes(bpe):
+    def cost(n_others):
+        words = {"abab": 3, "cab": 1} | {f"x{n}": 1 for n in range(n_others)}
+        pairs = bpe.PairIndex(words)
+        with unchecked():  # checking annotations may look at every word
+            return operations(lambda: pairs.merge((97, 98), 256))
+
+    assert cost(2000) < 2 * cost(20) + 100
 
 
 @given(merge_lists().filter(possible), merge_lists().filter(possible), phrases)
