@@ -13,6 +13,14 @@ from strategies import single_precision
 from terminal import SMALL, train
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, in a suite that a shell started in the background too."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 @pytest.fixture
 def gptspec(monkeypatch, capfd):
     """Run the command line as a user has it; return exit code, output and errors."""
