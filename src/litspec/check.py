@@ -1,10 +1,15 @@
 """What is wrong between pages, modules and law files: every finding, at once."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
+from litspec.code import read_code
 from litspec.implementations import deviations
 from litspec.pages import TODO, Concept, Finding, Project
+
+REPORTED = re.compile(r"(?:(?!: ).)*https?://\S*[\w/]")  # an option of a block is YAML
 
 
 def check(project: Project) -> list[Finding]:
@@ -19,7 +24,40 @@ def check(project: Project) -> list[Finding]:
     ]
     for concept in project.concepts.values():
         findings += check_concept(project, concept)
-    return [*findings, *_peers(project)]
+    return [*findings, *_order(project), *_peers(project)]
+
+
+def _order(project: Project) -> Iterator[Finding]:
+    """Yield pages that need what comes later, or do not say what they need in a drawn book."""
+    concepts = {one.name: one for one in project.concepts.values() if one.page.file.exists()}
+    order = {page.removesuffix(".md"): place for place, page in enumerate(project.pages)}
+    stations = [station["name"] for station in project.pipeline]
+    for name, concept in concepts.items():
+        file, needs = concept.page.file, concept.page.needs
+        if stations and needs is None:
+            yield Finding(file, 1, "the page's head does not say what to read first: write needs:")
+        for need in needs or ():
+            line = _line(file, "needs:")
+            if need not in concepts or need == name:
+                yield Finding(file, line, f"needs {need}, which is no other concept")
+            elif order.get(concepts[need].path, -1) > order.get(concept.path, len(order)):
+                yield Finding(
+                    file, line, f"needs {need}, which comes later: move one of them in nav"
+                )
+        for station in set(concept.page.at) - set(stations):
+            known = ", ".join(stations) or "none"
+            yield Finding(file, _line(file, "at:"), f"at {station}: the pipeline has {known}")
+    titles = Counter(concept.page.title for concept in concepts.values())
+    for concept in concepts.values():
+        if titles[concept.page.title] > 1:  # a page is known by it when the site is built
+            title = concept.page.title
+            yield Finding(concept.page.file, 1, f"several pages have the title {title!r}")
+
+
+def _line(file: Path, begin: str) -> int:
+    """Return the first line that begins so."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next((at for at, line in enumerate(lines, start=1) if line.startswith(begin)), 1)
 
 
 def _peers(project: Project) -> Iterator[Finding]:
@@ -53,6 +91,7 @@ def check_concept(project: Project, concept: Concept) -> Iterator[Finding]:
     yield from concept.page.findings
     yield from _laws(concept)
     yield from _mistakes(concept)
+    yield from _shown(project, concept)
     for file in concept.files.values():
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             if todo := TODO.search(line):
@@ -106,6 +145,8 @@ def _mistakes(concept: Concept) -> Iterator[Finding]:
         for id in mistake.caught_by:
             if id not in laws:
                 yield Finding(page, mistake.line, f"{here} names {id}: not stated here")
+        if mistake.reported and not REPORTED.fullmatch(mistake.reported):
+            yield Finding(page, mistake.line, f"{here} was reported: end with a link, no colon")
         if not mistake.story:
             yield Finding(page, mistake.line, f"{here} tells nothing: say how it shows")
         try:
@@ -115,6 +156,30 @@ def _mistakes(concept: Concept) -> Iterator[Finding]:
     yield from _duplicates(
         concept, "mistake", [(mistake.id, mistake.line) for mistake in concept.page.mistakes]
     )
+
+
+def _shown(project: Project, concept: Concept) -> Iterator[Finding]:
+    """Yield code that is not there, and beliefs without an example that the suite runs."""
+    page = concept.page.file
+    by_name = {one.name: one for one in project.concepts.values()}
+    for block in concept.page.shown:
+        name, _, what = block.id.partition(".")
+        if block.kind == "not-a-law":
+            if name != concept.name or not what:
+                yield Finding(page, block.line, f"{block.id}: name it {concept.name}.…")
+            if not re.search(r"^```python\n(?:.*\n)*?>>> ", block.body, re.MULTILINE):
+                yield Finding(
+                    page, block.line, f"{block.id} proves nothing: add a ```python fence with >>>"
+                )
+        elif block.body.strip():
+            yield Finding(page, block.line, f"code {block.id} is not closed by ///")
+        elif name not in by_name or not by_name[name].module.exists():
+            yield Finding(page, block.line, f"code {block.id}: no concept is named {name}")
+        else:
+            try:
+                read_code(by_name[name].module.read_text(encoding="utf-8"), what)
+            except ValueError as error:
+                yield Finding(page, block.line, f"code {block.id}: {error}")
 
 
 def _duplicates(concept: Concept, kind: str, places: list[tuple[str, int]]) -> Iterator[Finding]:

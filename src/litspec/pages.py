@@ -10,15 +10,20 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-BLOCK = re.compile(r"(?P<indent>[ ]*)/// (?P<kind>law|mistake)\b(?:[ ]*\|[ ]*(?P<id>\S*))?[ ]*$")
+BLOCK = re.compile(
+    r"(?P<indent>[ ]*)/// (?P<kind>law|mistake|not-a-law|code)(?![\w-])"
+    r"(?:[ ]*\|[ ]*(?P<id>\S*))?[ ]*$"
+)
+HEAD = re.compile(r"\A---\n(?P<head>(?:.*\n)*?)---\n")
 FENCE = re.compile(r"[ ]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
 CAUGHT_BY = re.compile(r"[ ]+caught-by:(?P<laws>.*)$")
+REPORTED = re.compile(r"[ ]+reported:[ ]*(?P<where>.*?)[ ]*$")
 KIND = re.compile(r"[ ]+kind:[ ]*(?P<kind>\S*)[ ]*$")
 DIFF = re.compile(r"^```diff\n(?P<diff>.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCK_START = re.compile(r"^ */// (law|mistake)\b", re.MULTILINE)
@@ -72,6 +77,7 @@ class Mistake:
     diff: str
     story: str
     line: int
+    reported: str = ""  # where it happened, with a link at the end; else it was made here
 
     @property
     def name(self) -> str:
@@ -111,15 +117,37 @@ class Property:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A block that shows something: code of a module, or a belief with its counterexample."""
+
+    kind: str
+    id: str
+    body: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Page:
     """What a page states; `findings` are blocks that cannot be read."""
 
     file: Path
+    head: dict[str, str] = field(default_factory=dict)  # what stands between two lines `---`
     title: str = ""
     summary: str = ""
     laws: tuple[Law, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+    shown: tuple[Shown, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def needs(self) -> list[str] | None:
+        """The names of the concepts to read first, or None where the page does not say."""
+        return listed(self.head["needs"]) if "needs" in self.head else None
+
+    @property
+    def at(self) -> list[str]:
+        """The stations of the pipeline that the page is about."""
+        return listed(self.head.get("at", ""))
 
 
 @dataclass(frozen=True)
@@ -169,6 +197,20 @@ class Project:
     def synonyms(self) -> dict[str, list[str]]:
         """Other programs' names of parts and arguments, by ours."""
         return dict(self.settings.get("synonyms", {}))
+
+    @property
+    def pipeline(self) -> list[dict[str, str]]:
+        """The stations that everything passes, each with a name and perhaps a shape."""
+        return list(self.settings.get("pipeline", []))
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The pages of the navigation by their titles, without `.md`."""
+        return {
+            read_title(self.docs / page): page.removesuffix(".md")
+            for page in self.pages
+            if (self.docs / page).exists()
+        }
 
     @property
     def kit(self) -> str:
@@ -258,15 +300,41 @@ def installed(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def read_page(file: Path) -> Page:
+def listed(text: str) -> list[str]:
+    """Return the parts of a list: `a, b` or `[a, b]`."""
+    return [part.strip() for part in text.strip("[] ").split(",") if part.strip()]
+
+
+def read_head(text: str) -> tuple[dict[str, str], int]:
+    """Return the settings at the head of a page, and on how many lines they stand."""
+    match = HEAD.match(text)
+    lines = match["head"].splitlines() if match else []
+    pairs = [line.partition(":") for line in lines if line.strip() and not line.startswith("#")]
+    head = {key.strip(): value.strip().strip("'\"") for key, _, value in pairs}
+    return head, len(lines) + 2 if match else 0
+
+
+def read_title(file: Path) -> str:
+    """Return the title of a page, reading no more than that."""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()[read_head(text)[1] :]
+    return next((line[2:].strip() for line in lines if line.startswith("# ")), "")
+
+
+def read_page(file: Path) -> Page:  # noqa: PLR0912
     """Read the laws and mistakes of a page, passing by code fences that only show some."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    head, above = read_head(text)
+    shown: list[Shown] = []
     laws: list[Law] = []
     mistakes: list[Mistake] = []
     findings: list[Finding] = []
     title, summary, fence = "", "", ""
     numbered = iter(enumerate(lines, start=1))
     for number, line in numbered:
+        if number <= above:
+            continue
         if match := FENCE.match(line):
             if not fence:
                 fence = match["fence"]
@@ -292,9 +360,13 @@ def read_page(file: Path) -> Page:
                 law, wrong = _law(match["id"], body, number)
                 laws.append(law)
                 findings += [Finding(file, number, wrong)] if wrong else []
-            else:
+            elif match["kind"] == "mistake":
                 mistakes.append(_mistake(match["id"], body, number))
-    return Page(file, title, summary, tuple(laws), tuple(mistakes), tuple(findings))
+            else:
+                shown.append(Shown(match["kind"], match["id"], "\n".join(body), number))
+    return Page(
+        file, head, title, summary, tuple(laws), tuple(mistakes), tuple(shown), tuple(findings)
+    )
 
 
 def _body(numbered: Iterator[tuple[int, str]], indent: str) -> tuple[list[str], bool]:
@@ -319,7 +391,9 @@ def _law(id: str, body: list[str], line: int) -> tuple[Law, str]:
 
 def _mistake(id: str, body: list[str], line: int) -> Mistake:
     laws = [match["laws"].split(",") for text in body if (match := CAUGHT_BY.match(text))]
-    text = "\n".join(text for text in body if not CAUGHT_BY.match(text))
+    reported = [match["where"] for text in body if (match := REPORTED.match(text))]
+    options = (CAUGHT_BY, REPORTED)
+    text = "\n".join(text for text in body if not any(one.match(text) for one in options))
     diff = DIFF.search(text)
     return Mistake(
         id=id,
@@ -327,6 +401,7 @@ def _mistake(id: str, body: list[str], line: int) -> Mistake:
         diff=diff["diff"] if diff else "",
         story=" ".join(DIFF.sub("", text).split()),
         line=line,
+        reported=reported[0] if reported else "",
     )
 
 

@@ -31,6 +31,7 @@ from litspec.modes import Mode
 from litspec.outcomes import Kind, Outcome, Trial, classify
 from litspec.pages import Concept, Law, Project
 from litspec.report import Result
+from litspec.witness import witness
 
 KEY = "litspec"  # of the properties that carry results
 TRIAL = pytest.StashKey[Trial]()
@@ -280,6 +281,9 @@ class Laws:
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             text = f"{kind}{error}".replace(f"{self.project.root}/", "")
             result["error"] = "\n".join(text.strip().splitlines()[:8])
+            law_file = str(self.project.concepts[trial.concept].law_file)
+            if outcome is Outcome.CAUGHT and (told := witness(error, law_file)):
+                result["expected"], result["got"] = told
         if outcome is Outcome.DEVIATES and trial.expected:
             result["reason"] = trial.expected.reason
         if watch.largest is not None:

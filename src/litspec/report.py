@@ -16,11 +16,12 @@ from litspec.sources import closure
 class Result(TypedDict, total=False):
     """One trial, as it is written down.
 
-    `kind` and `outcome` are values of `Kind` and `Outcome`. `reason` is why a peer deviates,
-    `largest` the largest difference between numbers that a failing example showed, and `load`
-    why the implementation could not even be imported. `falls` tell how each example fell, as the
-    fields of `Fall`, or null where it held. `lacks` counts examples that were passed over, by what
-    they ask for and the code does not offer.
+    `kind` and `outcome` are values of `Kind` and `Outcome`. `expected` and `got` are what the law
+    compared last, in a few numbers or words, where a mistake was caught. `reason` is why a peer
+    deviates, `largest` the largest difference between numbers that a failing example showed, and
+    `load` why the implementation could not even be imported. `falls` tell how each example fell,
+    as the fields of `Fall`, or null where it held. `lacks` counts examples that were passed over,
+    by what they ask for and the code does not offer.
     """
 
     law: str
@@ -31,6 +32,8 @@ class Result(TypedDict, total=False):
     seconds: float
     counterexample: str
     error: str
+    expected: str
+    got: str
     reason: str
     largest: float
     load: str
@@ -51,11 +54,14 @@ Report = dict[str, Entry]
 def fingerprints(project: Project, concept: Concept) -> dict[str, str]:
     """Return a short hash of all that a run of the laws depends on, by what it is.
 
-    `page` are its laws and mistakes, with what is said of them, and not the prose around;
+    `page` are the names of its laws and the diffs of its mistakes with the laws that must catch
+    them: neither where these stand on the page nor what is said of them;
     `imports` are the package's files that the module imports, through others too; `helpers` are
     the files that the law file imports or that pytest puts beside it; `adapter:NAME` are a peer's.
     """
-    page = repr((concept.page.laws, concept.page.mistakes))
+    laws_stated = sorted(law.id for law in concept.page.laws)
+    mistakes = sorted((one.id, one.caught_by, one.diff) for one in concept.page.mistakes)
+    page = repr((laws_stated, mistakes))
     module, laws = closure(project, concept.module), closure(project, concept.law_file)
     folders = [one for one in concept.law_file.parents if one.is_relative_to(project.tests)]
     beside = {one / "conftest.py" for one in folders}

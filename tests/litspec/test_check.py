@@ -116,6 +116,87 @@ def test_the_list_is_complete_and_in_reading_order(book, capsys):
     assert concept["mistakes"][1]["caught_by"] == ["double.rejects-text"]
 
 
+HEADS = """[tool.litspec]
+pipeline = [{ name = "number" }, { name = "result", shape = "one" }]
+"""
+
+
+@pytest.fixture
+def two(book):
+    """A book of two concepts with heads: twice needs double."""
+    for name in (PAGE, MODULE, LAWS):
+        text = (book.root / name).read_text().replace("double", "twice").replace("Double", "Twice")
+        (book.root / name.replace("double", "twice")).write_text(text)
+    book.edit(
+        "mkdocs.yml",
+        "- arithmetic/double.md",
+        "- arithmetic/double.md\n      - arithmetic/twice.md",
+    )
+    book.edit("pyproject.toml", "[tool.litspec]\n", HEADS)
+    for name, needs in [("double", ""), ("twice", "double")]:
+        page = book.root / f"docs/arithmetic/{name}.md"
+        page.write_text(f"---\nneeds: {needs}\nat: result\nminutes: 3\n---\n\n{page.read_text()}")
+    return book
+
+
+TWICE = PAGE.replace("double", "twice")
+
+
+def test_a_book_with_heads_in_order_has_no_findings(two):
+    project = Project.find(two.root)
+    assert check(project) == []
+    assert project.concepts["arithmetic/twice"].page.needs == ["double"]
+    assert project.titles == {
+        "Toy": "index",
+        "Double": "arithmetic/double",
+        "Twice": "arithmetic/twice",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "place", "message"),
+    [
+        (PAGE, "needs: ", "needs: twice", f"{PAGE}:2", "needs twice, which comes later"),
+        (PAGE, "needs: ", "needs: double", f"{PAGE}:2", "no other concept"),
+        (TWICE, "needs: double", "needs: double, thrice", f"{TWICE}:2", "needs thrice, which"),
+        (TWICE, "needs: double\n", "", f"{TWICE}:1", "write needs:"),
+        (TWICE, "at: result", "at: number, sum", f"{TWICE}:3", "has number, result"),
+        (TWICE, "# Twice", "# Double", f"{TWICE}:1", "several pages have the title"),
+    ],
+)  # fmt: skip
+def test_what_a_head_says_is_checked(two, name, old, new, place, message):
+    test_a_finding_names_its_place_and_what_to_write(two, name, old, new, place, message)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("/// code | double.half\n///", "the module has no half"),
+        ("/// code | half.double\n///", "no concept is named half"),
+        ("/// not-a-law | double.is-odd\nIt is odd.\n///", "add a ```python fence with >>>"),
+        ("/// not-a-law | odd\n```python\n>>> 1\n1\n```\n///", "name it double."),
+        ("/// code | double.double", "is not closed"),
+    ],
+)
+def test_what_a_page_shows_is_checked(book, block, message):
+    book.edit(PAGE, "## Laws", f"{block}\n\n## Laws")
+    found = check(Project.find(book.root))
+    assert any(message in one.message and one.line == 11 for one in found)
+
+
+def test_a_reported_mistake_has_a_link(book):
+    where = "    caught-by: double.is-even\n    reported: toy 1.2, issue 3"
+    book.edit(PAGE, "    caught-by: double.is-even", where)
+    assert "end with a link" in check(Project.find(book.root))[0].message
+    book.edit(PAGE, "issue 3", "issue 3: <https://toy.example/3>")
+    assert "end with a link" in check(Project.find(book.root))[0].message  # YAML would not read it
+    book.edit(PAGE, "issue 3: <https://toy.example/3>", "issue 3 https://toy.example/3")
+    project = Project.find(book.root)
+    assert check(project) == []
+    [plus_one, unchecked] = project.concepts["arithmetic/double"].page.mistakes
+    assert (plus_one.reported, unchecked.reported) == ("toy 1.2, issue 3 https://toy.example/3", "")
+
+
 def test_check_exits_non_zero_with_all_findings(book, capsys):
     assert app.cli(args=["check"]) == 0
     book.edit(PAGE, "-    return 2 * number", "-    return 3 * number")

@@ -112,7 +112,7 @@ def test_a_report_is_fresh_until_a_file_changes(book, run):
     assert why(book) == ""
 
 
-def test_a_changed_import_helper_or_story_makes_the_report_stale(book, run):
+def test_a_changed_import_or_helper_makes_the_report_stale(book, run):
     (book.root / "src/toy/twice.py").write_text("TWO = 2\n")
     (book.root / "src/toy/middle.py").write_text("from toy.twice import TWO\n")
     book.edit(MODULE, '"""Doubling."""\n', '"""Doubling."""\n\nfrom toy.middle import TWO\n')
@@ -135,7 +135,15 @@ def test_a_changed_import_helper_or_story_makes_the_report_stale(book, run):
         (book.root / name).write_text(text + "\n")
         assert why(book) == f"its {kind} changed since its laws were run"
         (book.root / name).write_text(text)
-    book.edit(PAGE, "One too many.", "One too few.")
+
+
+def test_what_is_said_of_laws_and_mistakes_and_where_changes_no_run(book, run):
+    run("tests")
+    book.edit(PAGE, "One too many.", "One more than twice the number.")
+    book.edit(PAGE, "The double of a number is even.", "A doubled number is even.")
+    book.edit(PAGE, "## Laws", "A word in between.\n\n## Laws")
+    assert why(book) == ""
+    book.edit(PAGE, "caught-by: double.rejects-text", "caught-by: double.is-even")
     assert why(book) == "its page changed since its laws were run"
 
 
