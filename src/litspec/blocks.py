@@ -118,9 +118,7 @@ class LawBlock(Bound):
             for name, outcome, count in seen
         ] or ["not run"]
         property = concept.properties.get(law.property)
-        source = highlight(
-            property.source if property else "", PythonLexer(), HtmlFormatter(cssclass="highlight")
-        )
+        source = coloured(property.source if property else "")
         self.html(
             block, f"<details><summary>{'; '.join(words).capitalize()}</summary>{source}</details>"
         )
@@ -171,6 +169,11 @@ class MistakeBlock(Bound):
         self.html(block, first)
 
 
+def coloured(code: str) -> str:
+    """Return Python code as HTML."""
+    return highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True))
+
+
 def told(concept: Concept, result: Result) -> str:
     """Return which law caught a mistake, on what, and what it expected beside what it got."""
     id = f"{concept.name}.{result['law']}"
@@ -189,7 +192,7 @@ def told(concept: Concept, result: Result) -> str:
         heads = "<th>expected</th>" + heads
         cells = f"<td><code>{escape(expected)}</code></td>" + cells
     return (
-        f'<div class="witness">{words}<table><thead><tr>{heads}</tr></thead>'
+        f'<div class="witness">{words}<table class="witnessed"><thead><tr>{heads}</tr></thead>'
         f"<tbody><tr>{cells}</tr></tbody></table></div>"
     )
 
@@ -249,8 +252,7 @@ class CodeBlock(Block):  # type: ignore[misc]
         except (OSError, ValueError) as error:
             log.warning("code %s: %s", self.argument, error)
             return division
-        html = highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight"))
-        division.text = self.md.htmlStash.store(html)
+        division.text = self.md.htmlStash.store(coloured(code))
         return division
 
 
@@ -263,7 +265,7 @@ class ReferenceBlock(Block):  # type: ignore[misc]
     def on_create(self, parent: Element) -> Element:
         """Open what folds."""
         details = SubElement(parent, "details", {"class": "reference"})
-        SubElement(details, "summary").text = "Reference"
+        SubElement(details, "summary")
         return details
 
     def on_end(self, block: Element) -> None:
@@ -276,7 +278,7 @@ class ReferenceBlock(Block):  # type: ignore[misc]
             *([f"{mistakes} more mistake{'s' * (mistakes > 1)}"] if mistakes else []),
             "the full signatures",
         ]
-        block[0].text = f"Reference: {', '.join(parts)}"
+        block[0].text = ", ".join(parts)[0].upper() + ", ".join(parts)[1:]
 
 
 class HeadBlock(Block):  # type: ignore[misc]

@@ -87,7 +87,7 @@ def pieces(project: Project, path: str) -> Iterator[tuple[str, str]]:  # noqa: P
             if info.partition(" ")[0] == "python":
                 yield "markdown", plain(prose)
                 prose = []
-                yield "code", as_code(inside, html="exec=" in info)
+                yield "code", as_code(inside, html='html="' in info)
             else:
                 prose += [line.strip(), *inside, fence["fence"]]
             at = end + 1
