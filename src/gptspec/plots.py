@@ -5,7 +5,8 @@ Every figure of the site, and the demo's loss curve, is a matplotlib figure that
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -81,6 +82,21 @@ def lines(axes: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]])
         axes.plot(x, y, label=name)
     if len(curves) > 1:
         axes.legend()
+
+
+def tokens(pieces: Iterable[tuple[str, int | Sequence[int]]]) -> str:
+    """Return a text as boxes, one for each token, with its id or ids below (HTML).
+
+    Examples:
+        >>> tokens([("a", 97)])
+        '<p class="tokens"><span>a<small>97</small></span></p>'
+    """
+    boxes = []
+    for text, ids in pieces:
+        numbers = [ids] if isinstance(ids, int) else ids
+        shown = escape(text).replace(" ", "␣").replace("\n", "⏎")
+        boxes.append(f"<span>{shown}<small>{' '.join(map(str, numbers))}</small></span>")
+    return f'<p class="tokens">{"".join(boxes)}</p>'
 
 
 def svg(figure: Figure, description: str) -> str:

@@ -302,7 +302,8 @@ class HeadBlock(Block):  # type: ignore[misc]
                 here = {"aria-current": "step"} if station["name"] in page.at else {}
                 item = SubElement(strip, "li", here)
                 SubElement(item, "span").text = station["name"]
-                if shape := (here and page.head.get("shape")) or station.get("shape"):
+                own = page.head.get("shape") if station["name"] == page.at[-1] else None
+                if shape := own or station.get("shape"):
                     SubElement(item, "small").text = shape
         facts = SubElement(header, "p", {"class": "facts"})
         if minutes := page.head.get("minutes"):

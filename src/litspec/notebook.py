@@ -3,6 +3,8 @@
 import base64
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 from litspec.code import read_code
 from litspec.pages import FENCE, Project, read_head
@@ -29,10 +31,10 @@ def notebook(project: Project, path: str) -> str:
         project: The book.
         path: The page, without `.md`.
     """
-    import nbformat  # what only reads and judges does without
+    nbformat = import_module("nbformat")  # what only reads and judges does without
 
     v4 = nbformat.v4
-    made = []
+    made: list[Any] = []
     for kind, text in cells(project, path):
         new = v4.new_code_cell if kind == "code" else v4.new_markdown_cell
         made.append(new(text, id=f"cell-{len(made)}"))  # the same page is the same notebook
