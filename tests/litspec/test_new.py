@@ -16,7 +16,11 @@ from litspec.pages import Project
 ROOT = Path(__file__).parents[2]
 
 # A name that no reader chooses: the copy below may hold a reader's own talking_heads.
-PAGE = """# Heads that talk in a test
+PAGE = """---
+needs: multihead
+---
+
+# Heads that talk in a test
 
 Heads exchange their weights before they read.
 
