@@ -10,7 +10,6 @@ import ast
 import logging
 import os
 import re
-from collections import Counter
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Markdown
 from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -26,6 +26,7 @@ from pymdownx.blocks.block import Block, type_string
 
 from litspec import report as reports
 from litspec.code import read_code
+from litspec.conformance import ConformanceBlock
 from litspec.exercise import to_write
 from litspec.notebook import link as notebook_link
 from litspec.outcomes import Kind, Outcome
@@ -48,11 +49,19 @@ class Bound(Block):  # type: ignore[misc]
     """A block that belongs to a concept."""
 
     NAME = ""
+    TITLE = ""
     ARGUMENT = True
 
     def on_create(self, parent: Element) -> Element:
-        """Open a section whose anchor is the id, so that every law and mistake has an address."""
-        section = SubElement(parent, "section", {"class": self.NAME, "id": self.argument})
+        """Open a section whose heading has the id, so that every one has an address.
+
+        The heading says in plain words what the id says: the search lists it. It becomes one at
+        the end (`Titles`), so that the table of contents passes it by.
+        """
+        section = SubElement(parent, "section", {"class": self.NAME})
+        words = self.argument.partition(".")[2].replace("-", " ")
+        title = {"class": "bound-title", "id": self.argument}
+        SubElement(section, "p", title).text = f"{self.TITLE}: {words}"
         head = SubElement(section, "p", {"class": "bound-id"})
         SubElement(head, "a", {"href": f"#{self.argument}"}).text = self.argument
         return section
@@ -83,6 +92,7 @@ class LawBlock(Bound):
     """A law: its kind, its statement, who passed it, and its property folded."""
 
     NAME = "law"
+    TITLE = "Law"
     OPTIONS = {"kind": ["", type_string]}  # noqa: RUF012 — the base class wants a dict
 
     def on_create(self, parent: Element) -> Element:
@@ -91,7 +101,7 @@ class LawBlock(Bound):
         law = self.law
         if law and law.kind is not LawKind.MATHEMATICS:
             about = {"class": "kind", "title": ABOUT[law.kind]}
-            SubElement(section[0], "span", about).text = law.kind
+            SubElement(section[1], "span", about).text = law.kind
         return section
 
     @property
@@ -119,8 +129,10 @@ class LawBlock(Bound):
         ] or ["not run"]
         property = concept.properties.get(law.property)
         source = coloured(property.source if property else "")
+        summary = "; ".join(words).capitalize()
         self.html(
-            block, f"<details><summary>{'; '.join(words).capitalize()}</summary>{source}</details>"
+            block,
+            f"<details data-search-exclude><summary>{summary}</summary>{source}</details>",
         )
 
 
@@ -128,13 +140,14 @@ class MistakeBlock(Bound):
     """A mistake: its diff and story, the laws that caught it and the counterexamples."""
 
     NAME = "mistake"
+    TITLE = "Mistake"
     OPTIONS = {"caught-by": ["", type_string], "reported": ["", type_string]}  # noqa: RUF012
 
     def on_create(self, parent: Element) -> Element:
         """Say beside the address whether the mistake happened somewhere, or could."""
         section = super().on_create(parent)
         reported = str(self.options["reported"])
-        label = SubElement(section[0], "span", {"class": "kind"})
+        label = SubElement(section[1], "span", {"class": "kind"})
         if not reported:
             label.text = "plausible"
             label.set("title", "made here to test a law")
@@ -215,7 +228,8 @@ def raw(result: Result) -> str:
     shown = [result.get("counterexample", ""), result.get("error", "")]
     text = escape("\n\n".join(part for part in shown if part))
     return (
-        f'<details><summary>Test output</summary><pre class="counterexample">{text}</pre></details>'
+        "<details data-search-exclude><summary>Test output</summary>"
+        f'<pre class="counterexample" tabindex="0">{text}</pre></details>'
         if text
         else ""
     )
@@ -225,12 +239,7 @@ class NotALawBlock(Bound):
     """What many believe and what is not so, with an example that the suite runs."""
 
     NAME = "not-a-law"
-
-    def on_create(self, parent: Element) -> Element:
-        """Say above the claim that it does not hold."""
-        section = super().on_create(parent)
-        SubElement(section[0], "span", {"class": "kind"}).text = "not a law"
-        return section
+    TITLE = "Not a law"
 
 
 class CodeBlock(Block):  # type: ignore[misc]
@@ -407,80 +416,6 @@ class LawsBlock(Block):  # type: ignore[misc]
         return SubElement(parent, "div")
 
 
-class ConformanceBlock(Block):  # type: ignore[misc]
-    """The matrix of laws and peers, from the record of the peers' last run."""
-
-    NAME = "conformance"
-    ARGUMENT = None
-    SIGNS = {  # noqa: RUF012
-        Outcome.PASSED: "✓",
-        Outcome.DEVIATES: "≠",
-        Outcome.NOT_OFFERED: "·",
-        Outcome.FAILED: "✗",
-    }
-
-    def on_create(self, parent: Element) -> Element:
-        """Write totals by peer, then a table for each concept, deviations told below it."""
-        project: Project = self.config["project"]
-        record = reports.read(reports.peers_path(project))
-        rows = [
-            (path, one)
-            for path in project.concepts
-            if path in record
-            for one in record[path]["results"]
-        ]
-        self.totals(parent, rows)
-        for path, concept in project.concepts.items():
-            results = [one for where, one in rows if where == path]
-            if not results:
-                continue
-            title = SubElement(parent, "h3")
-            SubElement(title, "a", {"href": f"{path}.md"}).text = concept.page.title
-            if why := reports.stale_peers(project, concept, record):
-                SubElement(parent, "p", {"class": "stale"}).text = f"An older record: {why}."
-            self.matrix(parent, concept, results)
-        return SubElement(parent, "div")
-
-    def totals(self, parent: Element, rows: list[tuple[str, Result]]) -> None:
-        """Write how many concepts and laws each peer was judged by."""
-        body = table(parent, "", "concepts", "laws kept", "deviations", "not offered", kind="peers")
-        for peer in sorted({one["implementation"] for _, one in rows}):
-            own = [(path, one["outcome"]) for path, one in rows if one["implementation"] == peer]
-            counts = Counter(outcome for _, outcome in own)
-            concepts = len({path for path, _ in own})
-            row = SubElement(body, "tr")
-            for text in (
-                peer, concepts, *(counts[one] for one in list(self.SIGNS)[:3]),
-            ):  # fmt: skip
-                SubElement(row, "td").text = str(text)
-
-    def matrix(self, parent: Element, concept: Concept, results: list[Result]) -> None:
-        """Write one concept's laws by peers, and the reasons of its deviations."""
-        peers = sorted({one["implementation"] for one in results})
-        cells = {(one["law"], one["implementation"]): one for one in results}
-        body = table(parent, "law", *peers, kind="peers")
-        for law in concept.page.laws:
-            row = SubElement(body, "tr")
-            link = SubElement(SubElement(row, "td"), "a", {"href": f"{concept.path}.md#{law.id}"})
-            link.text = law.name
-            for peer in peers:
-                unseen = Result(outcome=Outcome.NOT_OFFERED)
-                outcome = Outcome(cells.get((law.name, peer), unseen)["outcome"])
-                SubElement(row, "td", {"title": outcome}).text = self.SIGNS.get(outcome, outcome)
-        for one in results:
-            if one["outcome"] == Outcome.DEVIATES:
-                reason = one["reason"]
-                if "largest" in one:
-                    reason += f"; largest difference seen {one['largest']:.3g}"
-                shown = escape(f"{one.get('counterexample', '')}\n\n{one.get('error', '')}".strip())
-                html = (
-                    f"<details class='deviation'><summary>{escape(one['implementation'])} breaks "
-                    f"{escape(one['law'])}: {escape(reason)}</summary>"
-                    f"<pre class='counterexample'>{shown}</pre></details>"
-                )
-                SubElement(parent, "div").text = self.md.htmlStash.store(html)
-
-
 class CourseBlock(Block):  # type: ignore[misc]
     """The exercises in order: what each needs and how much there is to write."""
 
@@ -540,6 +475,16 @@ BLOCKS = (
 )
 
 
+class Titles(Treeprocessor):
+    """Makes headings of the titles of laws and mistakes, after the table of contents was made."""
+
+    def run(self, root: Element) -> None:
+        """Rename them."""
+        for element in root.iter("p"):
+            if element.get("class") == "bound-title":
+                element.tag = "h3"
+
+
 class LitspecExtension(BlocksExtension):  # type: ignore[misc]
     """The blocks of the project in the current folder."""
 
@@ -550,6 +495,7 @@ class LitspecExtension(BlocksExtension):  # type: ignore[misc]
         config = {"project": project, "report": report, "warned": set[str]()}
         for block in BLOCKS:
             block_mgr.register(block, config)
+        md.treeprocessors.register(Titles(md), "litspec-titles", 1)  # the table of contents is at 5
         md.preprocessors.register(Heads(md, project), "litspec-heads", 100)
 
 
