@@ -87,7 +87,7 @@ def loss_curve(
     axes.set_xlabel("step")
     axes.set_ylabel("nats per token")
     axes.legend()
-    figure_text = plots.svg(figure, "Training and validation loss over the steps.")
+    figure_text = plots.picture(figure, "Training and validation loss over the steps.")
     files.write(path, figure_text.encode())
     drawn = plot_to_string(
         [list(losses), list(validation.values())],

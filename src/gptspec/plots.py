@@ -3,6 +3,7 @@
 Every figure of the site, and the demo's loss curve, is a matplotlib figure that ends in `svg`.
 """
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor
 
 INK = "#010203"  # a colour nothing else uses: `svg` turns it into the page's own
 TEAL, AMBER, ROSE, VIOLET, GRAY = "#0d9488", "#d97706", "#e11d48", "#7c3aed", "#888888"
+READABLE = 0.76  # letters of 9 points, the smallest used, have then 9 pixels
 COLOURS = (TEAL, AMBER, VIOLET, ROSE, GRAY)
 
 STYLE: dict[Any, Any] = {
@@ -99,12 +101,35 @@ def tokens(pieces: Iterable[tuple[str, int | Sequence[int]]]) -> str:
     return f'<p class="tokens">{"".join(boxes)}</p>'
 
 
-def svg(figure: Figure, description: str) -> str:
+def picture(figure: Figure, description: str) -> str:
     """Return the figure as an SVG element, with a description for readers who cannot see it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    picture = buffer.getvalue()
-    picture = picture[picture.index("<svg") :].replace(INK, "currentColor")
-    picture = re.sub(r"<metadata>.*?</metadata>\s*", "", picture, flags=re.DOTALL)
+    drawn = buffer.getvalue()
+    drawn = drawn[drawn.index("<svg") :].strip().replace(INK, "currentColor")
+    drawn = re.sub(r"<metadata>.*?</metadata>\s*", "", drawn, flags=re.DOTALL)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return picture.replace("<svg ", f'<svg class="figure" role="img" aria-label="{label}" ', 1)
+    element = f'<svg class="figure" role="img" aria-label="{label}" '
+    return _own_names(drawn).replace("<svg ", element, 1)
+
+
+def svg(figure: Figure, description: str) -> str:
+    """Return the figure for a page, where it stays wide enough for its letters to be read.
+
+    A screen that is narrower moves it sideways.
+    """
+    least = f"min-width: {READABLE * figure.get_figwidth() * 72:.0f}pt"
+    drawn = picture(figure, description).replace("<svg ", f'<svg style="{least}" ', 1)
+    return f'<div class="figure" tabindex="0">{drawn}</div>'
+
+
+def _own_names(picture: str) -> str:
+    """Rename what a picture refers to in itself, since matplotlib's names recur in every figure."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', picture))
+    own = hashlib.sha256(picture.encode()).hexdigest()[:8]
+
+    def named(match: re.Match[str]) -> str:
+        return f' id="{own}-{match[1]}"' if match[1] in used else ""
+
+    picture = re.sub(r' id="([^"]*)"', named, picture)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", picture)

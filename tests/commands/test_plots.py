@@ -1,5 +1,7 @@
 """Figures show the numbers they are given."""
 
+import re
+
 import numpy as np
 import torch
 from matplotlib.colors import to_rgb
@@ -54,10 +56,13 @@ def test_a_figure_follows_the_page():
         figure, (axes,) = plots.panels()
         plots.lines(axes, [0.0, 1.0], {"line": [0.0, 1.0]})
         axes.set_xlabel("steps")
-        return plots.svg(figure, 'A "line" & <more>')
+        return figure
 
-    picture = draw()
-    assert picture == draw()  # the same figure is the same file
+    def picture_of(figure):
+        return plots.picture(figure, 'A "line" & <more>')
+
+    picture = picture_of(draw())
+    assert picture == picture_of(draw())  # the same figure is the same file
     assert picture.startswith(
         '<svg class="figure" role="img" aria-label="A &quot;line&quot; &amp; '
     )
@@ -66,6 +71,14 @@ def test_a_figure_follows_the_page():
     for absent in (plots.INK, "<metadata", "<?xml", "#ffffff"):
         assert absent not in picture
     assert ">steps</text>" in picture
+    named, used = (set(re.findall(one, picture)) for one in (r' id="(.*?)"', r"#([^;)\"]+)[)\"]"))
+    assert named == used  # the only names are those that are needed,
+    other, (axes,) = plots.panels()
+    axes.plot([0.0, 2.0], [0.0, 1.0])
+    assert not named & set(re.findall(r' id="(.*?)"', plots.picture(other, "")))  # and its own
+    shown = plots.svg(draw(), "")
+    assert shown.startswith('<div class="figure" tabindex="0"><svg style="min-width: 350pt" ')
+    assert shown.endswith("</svg></div>")
 
 
 def test_a_curve_in_the_terminal_has_both_lines(tmp_path, capfd, monkeypatch):
