@@ -1,5 +1,6 @@
 """Every task of the project: `nox` lists them, `nox -s NAME` runs one, arguments follow `--`."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import nox
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = []  # nothing runs unasked
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 TESTED = ("-c", "tests/tested.txt")  # the versions that were tested, so a run stays the same run
 
@@ -18,6 +21,19 @@ def install(session: nox.Session, *groups: str) -> None:
     """Install the project as it is here; with the laws' group or the site's, litspec too."""
     wanted = [argument for group in groups for argument in ("--group", group)]
     session.install("-e", ".", *(("-e", "src/litspec") if groups else ()), *wanted, *TESTED)
+
+
+def home() -> dict[str, str]:
+    """Return the addresses of site and source, if GPTSPEC_REPOSITORY says `owner/name`."""
+    repository = os.environ.get("GPTSPEC_REPOSITORY", "")
+    owner, _, name = repository.partition("/")
+    if not name:
+        return {}
+    return {
+        "SITE_URL": f"https://{owner}.github.io/{name}/",
+        "REPO_URL": f"https://github.com/{repository}",
+        "EDIT_URI": "edit/main/docs/",
+    }
 
 
 @nox.session
@@ -114,7 +130,22 @@ def site(session: nox.Session) -> None:
         session.log("the report of the laws is absent or stale: running them")
         session.run("pytest", "tests", *PARALLEL)
         session.run("pytest", "tests", "--slow", *PARALLEL)
-    session.run("mkdocs", "build", "--strict", *session.posargs)
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=home())
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Visit every page of the built site in a Chromium that is installed here."""
+    if not Path("site/index.html").exists():
+        session.error("there is no site here: `nox -s site` builds it")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "browser"), *TESTED)
+    checks = ["check_pages.py", "check_access.py", "check_search.py"]
+    if shutil.which("lighthouse"):  # npm's, and Node's, which this session does not fetch
+        checks.append("check_lighthouse.py")
+    else:
+        session.log("npm's lighthouse is not installed here: its scores are not measured")
+    session.chdir("tests/browser")  # these are no laws, and need neither torch nor litspec
+    session.run("pytest", "-c", "pytest.ini", "-n", "auto", *checks, *session.posargs)
 
 
 @nox.session
