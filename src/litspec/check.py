@@ -9,6 +9,7 @@ from litspec.code import read_code
 from litspec.implementations import deviations
 from litspec.pages import TODO, Concept, Finding, Project
 
+PAGE_LINK = re.compile(r"\]\(([^)#\s:]+\.md)")
 REPORTED = re.compile(r"(?:(?!: ).)*https?://\S*[\w/]")  # an option of a block is YAML
 
 
@@ -47,11 +48,31 @@ def _order(project: Project) -> Iterator[Finding]:
         for station in set(concept.page.at) - set(stations):
             known = ", ".join(stations) or "none"
             yield Finding(file, _line(file, "at:"), f"at {station}: the pipeline has {known}")
+        yield from _ahead(project, file, order)
     titles = Counter(concept.page.title for concept in concepts.values())
     for concept in concepts.values():
         if titles[concept.page.title] > 1:  # a page is known by it when the site is built
             title = concept.page.title
             yield Finding(concept.page.file, 1, f"several pages have the title {title!r}")
+
+
+def _ahead(project: Project, file: Path, order: dict[str, int]) -> Iterator[Finding]:
+    """Yield links to later pages that stand in the story, where a term must be known already."""
+    section, here = "", order.get(file.relative_to(project.docs).with_suffix("").as_posix(), 0)
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith("## "):
+            section = line.removeprefix("## ").strip()
+        if not project.settings.get("ahead") or section in project.settings["ahead"]:
+            continue
+        for link in PAGE_LINK.findall(line):
+            target = (file.parent / link).resolve()
+            if target.is_relative_to(project.docs.resolve()):
+                page = target.relative_to(project.docs.resolve()).with_suffix("").as_posix()
+                if order.get(page, -1) > here and page in project.concepts:
+                    where = project.settings["ahead"][0]
+                    yield Finding(
+                        file, number, f"{page} comes later: link to it below {where}, or move it"
+                    )
 
 
 def _line(file: Path, begin: str) -> int:

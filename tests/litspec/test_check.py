@@ -168,6 +168,17 @@ def test_what_a_head_says_is_checked(two, name, old, new, place, message):
     test_a_finding_names_its_place_and_what_to_write(two, name, old, new, place, message)
 
 
+def test_links_ahead_stand_where_the_story_is_over(two):
+    two.edit("pyproject.toml", "[tool.litspec]\n", '[tool.litspec]\nahead = ["Where next"]\n')
+    two.edit(PAGE, "Twice a number.", "Twice a number, not [twice](twice.md#laws) that.")
+    two.edit(TWICE, "Twice a number.", "Like [double](double.md), and [the toy](../index.md).")
+    (found,) = check(Project.find(two.root))
+    assert (found.file.name, found.line) == ("double.md", 9)
+    assert found.message.startswith("arithmetic/twice comes later: link to it below Where next")
+    two.edit(PAGE, "Twice a number", "## Where next\n\nTwice a number")
+    assert check(Project.find(two.root)) == []
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
