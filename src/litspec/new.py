@@ -45,13 +45,17 @@ def new(project: Project, path: str) -> list[Path]:
 
 
 def _add_to_navigation(file: Path, path: str) -> None:
-    """Add a page after the last one of its part, or a new part after the last part."""
+    """Add a page after the first run of its part's pages, or a new part after the last part.
+
+    Some of a part may stand in an appendix.
+    """
     lines = file.read_text(encoding="utf-8").splitlines()
     part = path.rpartition("/")[0]
     siblings = [at for at, line in enumerate(lines) if re.search(rf"[ :]{part}/\w+\.md$", line)]
     if siblings:
-        indent = re.match(r" *", lines[siblings[-1]])[0]  # type: ignore[index]
-        lines.insert(siblings[-1] + 1, f"{indent}- {path}.md")
+        last = next(at for at in siblings if at + 1 not in siblings)
+        indent = re.match(r" *", lines[last])[0]  # type: ignore[index]
+        lines.insert(last + 1, f"{indent}- {path}.md")
     else:
         pages = [at for at, line in enumerate(lines) if re.search(r"\w/\w+\.md$", line)]
         after = pages[-1] + 1 if pages else len(lines)

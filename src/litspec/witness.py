@@ -103,7 +103,7 @@ def numbers(value: Any, digits: int) -> str:
         rows = [numbers(inner, digits) for inner in value]
         apart = ",\n " if rows and rows[0].startswith("[") else ", "
         return f"[{apart.join(rows)}]"
-    return f"{value:.{digits}g}" if isinstance(value, float) else repr(value)
+    return f"{value or 0.0:.{digits}g}" if isinstance(value, float) else repr(value)  # no -0
 
 
 def differing(one: str, other: str) -> tuple[str, str]:

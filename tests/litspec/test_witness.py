@@ -27,6 +27,7 @@ def test_compared_arrays_are_told_entry_by_entry():
         (torch.zeros(2).float(), torch.zeros(2).double(), ("float32", "float64")),
         (torch.tensor(1.0).double(), torch.tensor(1.00001).double(), ("1", "1.00001")),
         (torch.zeros(9, 9), torch.eye(9)[:, [*range(8), 0]], ("0 at [0, 0]", "1 at [0, 0]")),
+        (torch.tensor([-0.0]), torch.tensor([1.5]), ("[0]", "[1.5]")),
         (torch.tensor([1, 2]), torch.tensor([1, 3]), ("[1, 2]", "[1, 3]")),
         (torch.tensor([0.0]), torch.tensor([math.nan]), ("[0]", "[nan]")),
         ("a" * 50 + "b" * 90, "a" * 140, ("…" + "a" * 30 + "b" * 60 + "…", "…" + "a" * 90 + "…")),
