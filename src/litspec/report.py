@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -54,14 +55,13 @@ Report = dict[str, Entry]
 def fingerprints(project: Project, concept: Concept) -> dict[str, str]:
     """Return a short hash of all that a run of the laws depends on, by what it is.
 
-    `page` are the names of its laws and the diffs of its mistakes with the laws that must catch
-    them: neither where these stand on the page nor what is said of them;
+    `page` are its laws and mistakes and what is said of them, wherever on the page they stand;
     `imports` are the package's files that the module imports, through others too; `helpers` are
     the files that the law file imports or that pytest puts beside it; `adapter:NAME` are a peer's.
     """
-    laws_stated = sorted(law.id for law in concept.page.laws)
-    mistakes = sorted((one.id, one.caught_by, one.diff) for one in concept.page.mistakes)
-    page = repr((laws_stated, mistakes))
+    stated = sorted(
+        repr(replace(block, line=0)) for block in (*concept.page.laws, *concept.page.mistakes)
+    )
     module, laws = closure(project, concept.module), closure(project, concept.law_file)
     folders = [one for one in concept.law_file.parents if one.is_relative_to(project.tests)]
     beside = {one / "conftest.py" for one in folders}
@@ -73,7 +73,7 @@ def fingerprints(project: Project, concept: Concept) -> dict[str, str]:
     }
     for name, adapter in peer_files(project, concept).items():
         files[f"adapter:{name}"] = closure(project, adapter) - module
-    return {"page": _mark(page.encode())} | {
+    return {"page": _mark("".join(stated).encode())} | {
         kind: _mark(b"\0".join(_content(project, one) for one in sorted(those) if one.exists()))
         for kind, those in files.items()
     }
@@ -173,14 +173,17 @@ def stale(project: Project, concept: Concept, report: Report) -> str:
 
 
 def stale_peers(project: Project, concept: Concept, report: Report) -> str:
-    """Return why the record of the peers does not speak for a concept as it is, or nothing."""
+    """Return why the record of the peers does not speak for a concept as it is, or nothing.
+
+    The page is no reason: no mistake is made in a peer, and a law is what its property asks.
+    """
     entry = report.get(concept.path)
     current = fingerprints(project, concept)
     adapters = {kind for kind in current if kind.startswith("adapter:")}
     if entry is None:
         return "its laws have not been run on peers" if adapters else ""
     marks = entry["fingerprints"]
-    for kind in ("page", "laws", "helpers", *sorted(adapters)):
+    for kind in ("laws", "helpers", *sorted(adapters)):
         if marks.get(kind) != current[kind]:
             return f"its {kind} changed since its laws were run on peers"
     return ""

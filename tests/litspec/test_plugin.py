@@ -137,14 +137,19 @@ def test_a_changed_import_or_helper_makes_the_report_stale(book, run):
         (book.root / name).write_text(text)
 
 
-def test_what_is_said_of_laws_and_mistakes_and_where_changes_no_run(book, run):
+def test_what_is_said_of_laws_and_mistakes_is_part_of_a_report_and_not_where(book, run):
     run("tests")
-    book.edit(PAGE, "One too many.", "One more than twice the number.")
-    book.edit(PAGE, "The double of a number is even.", "A doubled number is even.")
-    book.edit(PAGE, "## Laws", "A word in between.\n\n## Laws")
+    page = book.root / PAGE
+    text = page.read_text()
+    laws, mistakes = text.index("## Laws"), text.index("## Mistakes")
+    page.write_text(f"{text[:laws]}Words.\n\n{text[mistakes:]}\n\n{text[laws:mistakes]}")
     assert why(book) == ""
-    book.edit(PAGE, "caught-by: double.rejects-text", "caught-by: double.is-even")
-    assert why(book) == "its page changed since its laws were run"
+    for old in ("One too many.", "is even.", "is a `TypeError`.", "caught-by: double.rejects-text"):
+        changed = "caught-by: double.is-even" if old.startswith("caught") else old[:-1] + "!"
+        page.write_text(text.replace(old, changed))
+        assert why(book) == "its page changed since its laws were run"
+    page.write_text(text)
+    assert why(book) == ""
 
 
 @pytest.mark.parametrize("options", [("--yours=arithmetic/double=mine.py",), ("--peers",)])
