@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import sys
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -232,7 +233,11 @@ def run_with(
     replaced = substitute(project, using)
     print(f"yours: {', '.join(replaced) or 'none'}", file=sys.stderr)
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except ValueError:  # the program's own, and no refusal of ours
+        traceback.print_exc()
+        return 1
     return 0
 
 

@@ -5,7 +5,9 @@ import difflib
 import importlib
 import importlib.util
 import linecache
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,7 @@ from types import ModuleType
 
 from litspec.examples import TimeLimitError, time_limit
 from litspec.outcomes import Expectation, Kind, NotOfferedError
-from litspec.pages import Concept, Law, Mistake, Project
+from litspec.pages import Concept, Law, Mistake, Project, read_text
 
 
 class LoadError(ValueError):
@@ -130,8 +132,26 @@ def _deviation(reason: str, shows: str | float) -> Expectation:
 def peers(project: Project, concept: Concept, law: Law) -> Iterator[Implementation]:
     """Yield the adapters of a concept; a declared deviation must fail, and as it is declared."""
     for name, file in peer_files(project, concept).items():
-        make = partial(load, file, f"peers.{name}.{concept.name}")
+        make = partial(_load_peer, project, file, f"peers.{name}.{concept.name}")
         yield implementation(Kind.PEER, name, make, deviations(file).get(law.name))
+
+
+def _load_peer(project: Project, file: Path, name: str) -> ModuleType:
+    try:
+        return load(file, name)
+    except LoadError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name:
+            raise LoadError(f"{error}\n{_install(project, error.__cause__.name)}") from error
+        raise
+
+
+def _install(project: Project, module: str) -> str:
+    """Return how to install an absent module, in the version that the project names if it does."""
+    lists = [project.root / "pyproject.toml", *sorted((project.tests / "peers").glob("*.txt"))]
+    text = "\n".join(read_text(file) for file in lists)
+    name = re.sub(r"[-_.]", "[-_.]", module.partition(".")[0])
+    found = re.search(rf"\b{name}\b *[=<>~!]=[^\s\"',]+", text, re.IGNORECASE)
+    return f"install it: pip install {found[0] if found else module.partition('.')[0]}"
 
 
 def yours(target: str, name: str, law_seconds: float = 0) -> Implementation:
@@ -195,8 +215,17 @@ def load(file: Path, name: str) -> ModuleType:
     except SyntaxError as error:
         raise LoadError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except Exception as error:
-        raise LoadError(f"{file} does not import: {describe(error)}") from error
+        raise LoadError(f"{file} does not import: {describe(error)}{_from(file, error)}") from error
     return open_module(module)
+
+
+def _from(file: Path, error: BaseException) -> str:
+    """Return the traceback of an error from a file on, and nothing where it is one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    start = next((at for at, one in enumerate(frames) if one.filename == str(file)), None)
+    if start is None or (len(frames) - start < 2 and isinstance(error, ImportError)):
+        return ""
+    return "\n" + "".join(traceback.format_list(frames[start:])).rstrip()
 
 
 def open_module(module: ModuleType) -> ModuleType:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from litspec import implementations, report
 from litspec.implementations import Implementation
-from litspec.pages import Concept, Law, Project
+from litspec.pages import Concept, Law, Project, near
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,25 @@ def reference() -> Mode:
     return Mode(lambda concept, _: iter([implementations.reference(concept)]), None, whole=True)
 
 
-def peers(project: Project) -> Mode:
-    """Judge other libraries, through the adapters in tests/peers."""
+def peers(project: Project, only: str = "all") -> Mode:
+    """Judge other libraries, through the adapters in tests/peers.
+
+    Args:
+        project: The book.
+        only: One of them, or `all`.
+
+    Raises:
+        ValueError: If there is no such peer.
+    """
+    names = [one.name for one in sorted((project.tests / "peers").glob("[!_.]*/"))]
+    if only != "all" and only not in names:
+        hint = near(only, names) or f": there are {', '.join(names) or 'none'}"
+        raise ValueError(f"there is no peer {only} in tests/peers{hint}")
 
     def judged(concept: Concept, law: Law) -> Iterator[Implementation]:
-        return implementations.peers(project, concept, law)
+        for one in implementations.peers(project, concept, law):
+            if only in ("all", one.name):
+                yield one
 
     return Mode(judged, report.peers_path(project), foreign=True)
 

@@ -5,20 +5,35 @@ Nothing is imported and nothing is run, so all of a book is read in milliseconds
 """
 
 import ast
+import difflib
 import importlib.util
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-BLOCK = re.compile(
-    r"(?P<indent>[ ]*)/// (?P<kind>law|mistake|not-a-law|code)(?![\w-])"
-    r"(?:[ ]*\|[ ]*(?P<id>\S*))?[ ]*$"
+from litspec import patches
+
+BLOCK = re.compile(r"(?P<indent>[ ]*)/{3,} ?(?P<kind>[\w-]+)(?:[ ]*\|[ ]*(?P<id>.*?))?[ ]*$")
+# What a page may open: litspec's own blocks, and those of pymdown-extensions.
+OWN_BLOCKS = (
+    "law", "mistake", "not-a-law", "code", "reference", "head", "ladder", "laws", "course",
+    "conformance",
+)  # fmt: skip
+WITH_ID = ("law", "mistake", "not-a-law", "code")
+OTHER_BLOCKS = (
+    "admonition", "attention", "caption", "caution", "danger", "definition", "details", "error",
+    "example", "figure-caption", "hint", "html", "info", "note", "quote", "tab", "table-caption",
+    "tip", "warning",
+)  # fmt: skip
+QUOTED = r"""(?:"[^"]*"|'[^']*'|[^"'#:]+)"""
+ENTRY = re.compile(
+    rf"""[ ]*-[ ]+(?:{QUOTED}:[ ]+)?(?P<q>["']?)(?P<page>[^"'#:]+?\.md)(?P=q)[ ]*(?:#.*)?$"""
 )
 HEAD = re.compile(r"\A---\n(?P<head>(?:.*\n)*?)---\n")
 FENCE = re.compile(r"[ ]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
@@ -27,6 +42,7 @@ REPORTED = re.compile(r"[ ]+reported:[ ]*(?P<where>.*?)[ ]*$")
 KIND = re.compile(r"[ ]+kind:[ ]*(?P<kind>\S*)[ ]*$")
 DIFF = re.compile(r"^```diff\n(?P<diff>.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCK_START = re.compile(r"^ */// (law|mistake)\b", re.MULTILINE)
+NEXT_BLOCK = re.compile(rf"^ */// ?({'|'.join(WITH_ID)})(?![\w-])")
 TODO = re.compile(r"\bTODO\b.*")
 
 
@@ -78,6 +94,7 @@ class Mistake:
     story: str
     line: int
     reported: str = ""  # where it happened, with a link at the end; else it was made here
+    diff_line: int = field(default=0, compare=False, repr=False)  # of the page, where it begins
 
     @property
     def name(self) -> str:
@@ -90,30 +107,18 @@ class Mistake:
         Raises:
             ValueError: If the diff is empty or does not fit exactly one place.
         """
-        for hunk in re.split(r"^@@.*\n", self.diff, flags=re.MULTILINE):
-            lines = hunk.splitlines(keepends=True)
-            if stray := [line for line in lines if line[0] not in "-+ \n"]:
-                raise ValueError(f"a line of the diff starts with none of - + space: {stray[0]!r}")
-            old = "".join(line[1:] or line for line in lines if line[0] != "+")
-            new = "".join(line[1:] or line for line in lines if line[0] != "-")
-            if old == new or not old.strip():
-                raise ValueError("the diff removes or changes no line")
-            # Whole lines only: a hunk must not begin in the middle of one.
-            places = [at.start() for at in re.finditer(f"^{re.escape(old)}", source, re.MULTILINE)]
-            if len(places) != 1:
-                raise ValueError(f"the diff fits {len(places)} places, not one: {old.strip()!r}")
-            source = source[: places[0]] + new + source[places[0] + len(old) :]
-        return source
+        return patches.apply(self.diff, source)
 
 
 @dataclass(frozen=True)
 class Property:
-    """A test function of a law file."""
+    """A test function of a law file; `given` tells whether Hypothesis draws for it."""
 
     name: str
     arguments: tuple[str, ...]
     line: int
     source: str
+    given: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,11 @@ class Concept:
 
     @cached_property
     def properties(self) -> dict[str, Property]:
-        """The law file's test functions by name."""
-        return {} if not self.law_file.exists() else read_properties(self.law_file)
+        """The law file's test functions by name; none where it cannot be read."""
+        try:
+            return {} if not self.law_file.exists() else read_properties(self.law_file)
+        except (SyntaxError, ValueError):  # which is a finding of its own
+            return {}
 
     @property
     def files(self) -> dict[str, Path]:
@@ -243,12 +251,27 @@ class Project:
         return self.root / "mkdocs.yml"
 
     @cached_property
-    def pages(self) -> list[str]:
-        """The pages of the navigation, in reading order."""
+    def entries(self) -> list[tuple[str, int]]:
+        """The pages of the navigation in reading order, each with its line."""
         if not self.navigation.exists():
             return []
-        lines = self.navigation.read_text(encoding="utf-8").splitlines()
-        return re.findall(r"^ *- (?:[^#]*: )?(\S+\.md)$", "\n".join(lines), re.MULTILINE)
+        found, inside = [], False
+        for number, line in enumerate(read_text(self.navigation).splitlines(), start=1):
+            if re.match(r"[^\s#-]", line):  # a key of its own
+                inside = line.startswith("nav:")
+            elif inside and (match := ENTRY.match(line)):
+                found.append((match["page"], number))
+        return found
+
+    @property
+    def pages(self) -> list[str]:
+        """The pages of the navigation, in reading order."""
+        return [page for page, _ in self.entries]
+
+    def relative(self, file: Path) -> str:
+        """Return a file's place from the project's root, as messages name it."""
+        inside = file.is_relative_to(self.root)
+        return (file.relative_to(self.root) if inside else file).as_posix()
 
     @cached_property
     def concepts(self) -> dict[str, Concept]:
@@ -275,7 +298,7 @@ class Project:
         A module beside the parts (a command line, say) may go without a page.
         """
         for page in self.docs.rglob("*.md"):
-            if BLOCK_START.search(page.read_text(encoding="utf-8")):
+            if BLOCK_START.search(read_text(page)):
                 path = page.relative_to(self.docs).with_suffix("").as_posix()
                 if read_page(page).laws or (self.source / f"{path}.py").exists():
                     yield path
@@ -316,25 +339,39 @@ def read_head(text: str) -> tuple[dict[str, str], int]:
 
 def read_title(file: Path) -> str:
     """Return the title of a page, reading no more than that."""
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     lines = text.splitlines()[read_head(text)[1] :]
     return next((line[2:].strip() for line in lines if line.startswith("# ")), "")
 
 
-def read_page(file: Path) -> Page:  # noqa: PLR0912
+def read_text(file: Path) -> str:
+    """Return a file's text; what is no UTF-8 shows as the sign for that, and is a finding."""
+    return file.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def not_utf8(file: Path) -> list[Finding]:
+    """Return the first byte of a file that is no UTF-8, as a finding, if there is one."""
+    content = file.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"0x{content[error.start]:02x}"
+        return [Finding(file, line, f"this is not UTF-8 ({byte}): save the file in that encoding")]
+    return []
+
+
+def read_page(file: Path) -> Page:
     """Read the laws and mistakes of a page, passing by code fences that only show some."""
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     lines = text.splitlines()
-    head, above = read_head(text)
-    shown: list[Shown] = []
-    laws: list[Law] = []
-    mistakes: list[Mistake] = []
-    findings: list[Finding] = []
+    head, at = read_head(text)
+    blocks: list[Law | Mistake | Shown] = []
+    findings = not_utf8(file)
     title, summary, fence = "", "", ""
-    numbered = iter(enumerate(lines, start=1))
-    for number, line in numbered:
-        if number <= above:
-            continue
+    while at < len(lines):
+        number, line = at + 1, lines[at]
+        at += 1
         if match := FENCE.match(line):
             if not fence:
                 fence = match["fence"]
@@ -352,28 +389,53 @@ def read_page(file: Path) -> Page:  # noqa: PLR0912
         elif title and not summary and line.strip() and not line.startswith(("#", "/", "!", "<")):
             summary = line.strip()
         elif match := BLOCK.match(line):
-            body, closed = _body(numbered, match["indent"])
-            if not closed or not match["id"]:
-                wrong = f"is not closed by {match['indent']}///" if not closed else "has no id"
-                findings.append(Finding(file, number, f"this {match['kind']} {wrong}"))
-            elif match["kind"] == "law":
-                law, wrong = _law(match["id"], body, number)
-                laws.append(law)
-                findings += [Finding(file, number, wrong)] if wrong else []
-            elif match["kind"] == "mistake":
-                mistakes.append(_mistake(match["id"], body, number))
-            else:
-                shown.append(Shown(match["kind"], match["id"], "\n".join(body), number))
-    return Page(
-        file, head, title, summary, tuple(laws), tuple(mistakes), tuple(shown), tuple(findings)
-    )
+            read, wrong, size = _block(match, lines[at:], number)
+            at += size
+            blocks += [read] if read else []
+            findings += [Finding(file, number, wrong)] if wrong else []
+    laws = tuple(one for one in blocks if isinstance(one, Law))
+    mistakes = tuple(one for one in blocks if isinstance(one, Mistake))
+    shown = tuple(one for one in blocks if isinstance(one, Shown))
+    return Page(file, head, title, summary, laws, mistakes, shown, tuple(findings))
 
 
-def _body(numbered: Iterator[tuple[int, str]], indent: str) -> tuple[list[str], bool]:
+def _block(
+    match: re.Match[str], lines: list[str], number: int
+) -> tuple[Law | Mistake | Shown | None, str, int]:
+    """Return what a block holds, what is wrong with it, and how many lines it took."""
+    kind, id, indent = match["kind"], match["id"] or "", match["indent"]
+    if kind not in WITH_ID:
+        known = kind in OWN_BLOCKS or kind in OTHER_BLOCKS
+        hint = near(kind, OWN_BLOCKS) or f": there are {', '.join(OWN_BLOCKS)}"
+        return None, "" if known else f"there is no block /// {kind}{hint}", 0
+    body, closed = _body(lines, indent)
+    size = len(body) + closed
+    if not closed:
+        return None, f"this {kind} is not closed by {indent}///", size
+    if not id or " " in id:
+        wrong = "has no id" if not id else f"has the id {id!r}, which must be one word"
+        return None, f"this {kind} {wrong}", size
+    if kind == "mistake":
+        return _mistake(id, body, number), "", size
+    if kind == "law":
+        return *_law(id, body, number), size
+    return Shown(kind, id, "\n".join(body), number), "", size
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return the question that a mistyped word deserves, or an empty text."""
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f": did you mean {found[0]}?" if found else ""
+
+
+def _body(lines: list[str], indent: str) -> tuple[list[str], bool]:
+    """Return the lines of a block, and whether it is closed before the next one begins."""
     body: list[str] = []
-    for _, line in numbered:
+    for line in lines:
         if line.rstrip() == f"{indent}///":
             return body, True
+        if NEXT_BLOCK.match(line):
+            break
         body.append(line.removeprefix(indent))
     return body, False
 
@@ -385,7 +447,8 @@ def _law(id: str, body: list[str], line: int) -> tuple[Law, str]:
     refuses = id.partition(".")[2].startswith("rejects-")
     kind = said[0] if said else LawKind.ROBUSTNESS if refuses else LawKind.MATHEMATICS
     if kind not in set(LawKind):
-        return Law(id, statement, line), f"law {id} has kind {kind!r}: {', '.join(LawKind)}"
+        hint = near(kind, LawKind) or f": there are {', '.join(LawKind)}"
+        return Law(id, statement, line), f"law {id} has kind {kind!r}{hint}"
     return Law(id, statement, line, LawKind(kind)), ""
 
 
@@ -402,6 +465,7 @@ def _mistake(id: str, body: list[str], line: int) -> Mistake:
         story=" ".join(DIFF.sub("", text).split()),
         line=line,
         reported=reported[0] if reported else "",
+        diff_line=line + body.index("```diff") + 2 if diff else 0,
     )
 
 
@@ -415,5 +479,8 @@ def read_properties(file: Path) -> dict[str, Property]:
             source = "\n".join(text.splitlines()[start - 1 : node.end_lineno])
             arguments = tuple(argument.arg for argument in node.args.args)
             name = node.name + "'" if node.name in properties else node.name
-            properties[name] = Property(node.name, arguments, node.lineno, textwrap.dedent(source))
+            given = any("given" in ast.unparse(one) for one in node.decorator_list)
+            properties[name] = Property(
+                node.name, arguments, node.lineno, textwrap.dedent(source), given
+            )
     return properties

@@ -34,6 +34,10 @@ from litspec.report import Result
 from litspec.witness import witness
 
 KEY = "litspec"  # of the properties that carry results
+SURVIVED = {
+    True: "the law holds on this mistake: the law is too weak, or the mistake harmless",
+    False: "the deviation is claimed, but the law holds",
+}
 TRIAL = pytest.StashKey[Trial]()
 WATCH = pytest.StashKey[Watch]()
 
@@ -43,7 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("litspec", "laws")
     group.addoption("--laws-report", default=None, help="where to write the report of the laws")
     group.addoption("--reference", action="store_true", help="judge no mistakes")
-    group.addoption("--peers", action="store_true", help="judge the peers in tests/peers instead")
+    group.addoption(
+        "--peers", metavar="PEER", nargs="?", const="all", help="judge tests/peers instead, or one"
+    )
     group.addoption(
         "--yours", metavar="CONCEPT=FILE", action="append", help="judge this code instead"
     )
@@ -88,7 +94,10 @@ def mode(config: pytest.Config, project: Project) -> Mode:
     if options.yours:
         return modes.yours(options.yours, seconds=options.law_seconds, explain=options.explain)
     if options.peers:
-        return modes.peers(project)
+        try:
+            return modes.peers(project, options.peers)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
     return modes.reference() if options.reference else modes.book(project)
 
 
@@ -239,7 +248,10 @@ class Laws:
         outcome = classify(trial, error, skipped=skipped, largest=watch.largest)
         if outcome is Outcome.NOT_OFFERED:
             report.outcome, report.wasxfail = "skipped", str(error)
-        elif outcome is Outcome.SKIPPED or (report.skipped and trial.expected and not outcome.good):
+        elif (
+            outcome in (Outcome.SKIPPED, Outcome.SURVIVED)
+            or (report.skipped and trial.expected and not outcome.good)
+        ):  # fmt: skip
             self.refuse(report, trial, outcome, error)
         result = self.result(trial, outcome, watch, error)
         result["seconds"] = round(report.duration, 3)
@@ -260,6 +272,8 @@ class Laws:
             del report.wasxfail
         if outcome is Outcome.SKIPPED:
             report.longrepr = "a law is not skipped: what it cannot judge it does not draw"
+        elif outcome is Outcome.SURVIVED:
+            report.longrepr = SURVIVED[trial.kind is Kind.MISTAKE]
         elif trial.expected:
             wanted = trial.expected.shows or f"differences of at most {trial.expected.most:g}"
             report.longrepr = f"deviates, but not as declared ({wanted!r}): {error}"
@@ -319,7 +333,7 @@ class Laws:
         if not (self.mode.whole and self.mode.record):
             return []
         return [
-            f"{finding.file}:{finding.line}: {finding.message}"
+            f"{self.project.relative(finding.file)}:{finding.line}: {finding.message}"
             for path in self.results
             for finding in check_concept(self.project, self.project.concepts[path])
         ]

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import markdown
 import pytest
 
+from litspec import blocks
 from litspec.check import check
 from litspec.cli import app
-from litspec.pages import Mistake, Project
+from litspec.pages import OWN_BLOCKS, Mistake, Project
+from litspec.patches import mistyped
 
 PAGE, MODULE, LAWS = (
     "docs/arithmetic/double.md",
@@ -47,6 +50,40 @@ def test_a_bound_book_has_no_findings(book):
         (PAGE, "+    return 2 * number + 1", "+    return 2 * number", f"{PAGE}:23", "no line"),
         (PAGE, "```python", "```python title='x'", f"{PAGE}:5", "never runs"),
         (PAGE, "Twice a number.", "TODO: say it", f"{PAGE}:3", "still to do: TODO: say it"),
+        (PAGE, "/// law | double.is-even", "/// lav | double.is-even", f"{PAGE}:13",
+         "no block /// lav: did you mean law?"),
+        (PAGE, "/// law | double.is-even", "/// riddle", f"{PAGE}:13", "there are law, mistake"),
+        (PAGE, "number is even.\n///", "number is even.", f"{PAGE}:13", "law is not closed by ///"),
+        (PAGE, "law | double.is-even", "law | is-even", f"{PAGE}:13", "name it double.is-even"),
+        (PAGE, "law | double.is-even", "law | double.is_even", f"{PAGE}:13", "it double.is-even"),
+        (PAGE, "| double.plus-one", "| double.plus_one", f"{PAGE}:23", "name it double.plus-one"),
+        (PAGE, "law | double.is-even", "law | is even", f"{PAGE}:13", "which must be one word"),
+        (PAGE, "is even.", "is even. So is 0.", f"{PAGE}:13", "is 2 sentences"),
+        (PAGE, "is even.", "is even", f"{PAGE}:13", "without a full stop"),
+        (PAGE, "The double of", "    kind: conventoin\nThe double of", f"{PAGE}:13",
+         "did you mean convention?"),
+        (PAGE, "caught-by: double.is-even", "caught-by: double.is-evn", f"{PAGE}:23",
+         "did you mean double.is-even?"),
+        (PAGE, "+    return 2 * number + 1",
+         "+    return 2 * numbr + 1", f"{PAGE}:28", "nothing defines numbr: did you mean number?"),
+        (PAGE, "+    return 2 * number + 1", "+    return 2 * (number", f"{PAGE}:28",
+         "with it the module is no Python: '(' was never closed"),
+        (PAGE, "-    return 2 * number\n+", "-  return 2 * number\n+", f"{PAGE}:23",
+         "indentation differs: it fits indented by 4, at line 8"),
+        (PAGE, "-    return 2 * number\n+", "-    return 2 * nmber\n+", f"{PAGE}:23",
+         "line 8, which reads\n        return 2 * number\nand not\n        return 2 * nmber (in"),
+        (MODULE, "    return 2 * number\n", "    return 2 * number\n" * 2, f"{PAGE}:23",
+         "they begin at lines 8 and 9"),
+        (MODULE, "    return 2 * number", "    return (2 * number", f"{MODULE}:8", "is no Python"),
+        (LAWS, "assert double.double(number)", "assert (double.double(number)", f"{LAWS}:8",
+         "this is no Python: '(' was never closed"),
+        (LAWS, "@given(st.integers())\n", "", f"{LAWS}:6", "decorate it with @given"),
+        ("mkdocs.yml", "- index.md", "- indx.md", "mkdocs.yml:3", "did you mean index.md?"),
+        ("mkdocs.yml", "- index.md", "- 'Home': \"indx.md\"  # here", "mkdocs.yml:3",
+         "no page indx.md"),
+        ("mkdocs.yml", "- index.md", "- arithmetic/double.md", "mkdocs.yml:5",
+         "in the navigation already, in line 3"),
+        ("mkdocs.yml", "- index.md", "- 'arithmetic/double.md'", "mkdocs.yml:5", "in line 3"),
         ("mkdocs.yml", "- arithmetic/double.md", "- other.md", "mkdocs.yml:1", "not in the nav"),
     ],
 )  # fmt: skip
@@ -58,6 +95,55 @@ def test_a_finding_names_its_place_and_what_to_write(book, name, old, new, place
         if message in finding.message
     }
     assert place in found
+
+
+@pytest.mark.parametrize("name", [PAGE, MODULE, LAWS, "docs/index.md"])
+def test_a_file_that_is_not_utf8_is_a_finding(book, name):
+    content = (book.root / name).read_bytes()
+    (book.root / name).write_bytes(content + "\n# café".encode("latin-1"))
+    [finding] = check(Project.find(book.root))
+    assert finding.file == book.root / name
+    assert finding.line == content.count(b"\n") + 2
+    assert "not UTF-8 (0xe9)" in finding.message
+
+
+def test_a_quoted_entry_of_the_navigation_is_one(book):
+    book.edit(
+        "mkdocs.yml", "- arithmetic/double.md", "- \"Twice: a number\": 'arithmetic/double.md'"
+    )
+    project = Project.find(book.root)
+    assert project.pages == ["index.md", "arithmetic/double.md"]
+    assert check(project) == []
+
+
+def test_only_the_navigation_is_read_for_pages(book):
+    with (book.root / "mkdocs.yml").open("a") as file:
+        file.write("exclude:\n  - notes.md\n")
+    assert check(Project.find(book.root)) == []
+
+
+def test_the_blocks_that_are_known_are_those_that_the_site_has(book):
+    known = []
+    markdown.Markdown(extensions=["litspec.blocks"])
+    for one in vars(blocks).values():
+        if isinstance(one, type) and issubclass(one, blocks.Block) and one.NAME:
+            known.append(one.NAME)
+    assert set(OWN_BLOCKS) == set(known)
+
+
+def test_a_mistake_may_use_what_the_module_defines_in_any_way(book):
+    source = (
+        "import os.path as p\nfrom a import b\nclass C: pass\ndef f(x, *y, z=1, **k):\n"
+        "    for i, (j, l) in x: pass\n    with x as w: pass\n"
+        "    try: pass\n    except ValueError as e: pass\n    return [q for q in x]\n"
+        "match 1:\n    case [m, *r] | {'a': m, **r}: pass\n"
+    )
+    used = "print(p, b, C, f, x, y, z, k, i, j, l, w, e, q, m, r, __name__)\n"
+    assert mistyped(source, source + used) == []
+    assert mistyped(source, source + used.replace("w,", "v,"))[0][:2] == ("v", 12)
+    assert [name for name, *_ in mistyped(source + used, used + source[19:])] == ["p"]
+    assert mistyped("from a import *\n", "from a import *\nprint(b)\n") == []
+    assert mistyped("print(b)\n", "print(b, c)\n") == [("c", 1, None)]
 
 
 @pytest.mark.parametrize("name", [PAGE, MODULE, LAWS])

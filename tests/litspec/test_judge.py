@@ -1,5 +1,6 @@
 """A reader's own code before the laws: to do, broken, late, unreadable, and what it resembles."""
 
+import os
 import re
 import subprocess
 import sys
@@ -217,6 +218,28 @@ def test_a_program_runs_on_the_readers_own_modules(book):
     )  # fmt: skip
     assert ran.stdout == "my own\n"
     assert f"yours: {CONCEPT}" in ran.stderr
+
+
+def test_an_error_on_import_keeps_its_traceback(answer):
+    code, out = answer("def fail(n):\n    return {}[n]\n\nfail(7)\n")
+    assert code == 1
+    assert "does not import: KeyError: 7" in out
+    assert re.search(r'mine.py", line 4, in <module>\s+fail\(7\)', out)
+    assert re.search(r'mine.py", line 2, in fail\s+return', out)
+    assert "litspec/implementations" not in out
+
+
+def test_an_error_of_the_readers_program_keeps_its_traceback(book):
+    (book.root / "src/toy/show.py").write_text("def f():\n    raise ValueError('mine')\nf()\n")
+    (book.root / "exercises").mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-m", "litspec", "run", "toy.show"],
+        cwd=book.root, env=os.environ | {"PYTHONPATH": f"src:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "show.py" in ran.stderr
+    assert ran.stderr.endswith("ValueError: mine\n")
 
 
 def test_private_helpers_are_left_out_unless_something_outside_a_body_needs_them():

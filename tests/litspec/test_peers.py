@@ -56,6 +56,7 @@ def test_a_declared_deviation_must_fail(peer):
     outcomes, result = peer(DECLARED + GOOD)
     assert outcomes["rejects-text"] == "survived"
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["the deviation is claimed, but the law holds"])
 
 
 def test_a_deviation_of_another_kind_than_declared_fails(peer):
@@ -112,6 +113,31 @@ def test_the_site_shows_a_deviation_whose_adapter_is_gone(book, run):
     text = (book.root / "docs/conformance.md").read_text()
     html = markdown.markdown(text, extensions=["litspec.blocks"])
     assert "other 1.0 doubles texts" in html
+
+
+def test_one_peer_is_judged_alone(book, peer, run):
+    peer(GOOD)
+    twin = book.root / ADAPTER.replace("other", "twin")
+    twin.parent.mkdir(parents=True)
+    twin.write_text(GOOD)
+    run("tests", "--peers=twin").assert_outcomes(passed=2)
+    run("tests", "--peers").assert_outcomes(passed=4)
+    result = run("tests", "--peers=twim")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*there is no peer twim in tests/peers: did you mean twin?"])
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"), [("", "absent_lib"), ("absent-lib==1.2  # why", "absent-lib==1.2")]
+)
+def test_an_absent_peer_says_how_to_install_it(book, run, listed, said):
+    file = book.root / ADAPTER
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("import absent_lib.part\n" + GOOD)
+    (book.root / "tests/peers/alone.txt").write_text(f"# some\n{listed}\n")
+    result = run("tests", "--peers")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([f"install it: pip install {said}"])
 
 
 def test_what_a_peer_lacks_is_not_offered_and_never_passed(peer):
