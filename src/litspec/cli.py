@@ -1,4 +1,4 @@
-"""List what a book states, check that it is bound, start a concept, judge your own code."""
+"""Start a book or a concept, list what it states, check that it is bound, judge your own code."""
 
 import difflib
 import json
@@ -18,6 +18,7 @@ from litspec.adapting import propose
 from litspec.check import check as find
 from litspec.exercise import exercise as write_exercise
 from litspec.implementations import substitute
+from litspec.init import init as start
 from litspec.new import new as write
 from litspec.pages import Concept, Project
 
@@ -109,6 +110,20 @@ def new(path: tyro.conf.Positional[str]) -> int:
     for file in write(project, path):
         print(f"wrote {file.relative_to(project.root)}")
     print("next: fill in each TODO that `litspec check` names, then run pytest on the law file")
+    return 0
+
+
+@app.command
+def init(folder: tyro.conf.Positional[Path] = Path(), package: str | None = None) -> int:
+    """Start a new book: pages, modules and laws of two small concepts, all green.
+
+    Args:
+        folder: Where it goes; this folder unless another is named.
+        package: The name of its package; the folder's name if not given.
+    """
+    for file in start(folder, package):
+        print(f"wrote {file.relative_to(folder.resolve())}")
+    print("next: pip install nox, then nox -s tests site in that folder")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Other people's code behind an adapter: what holds, deviates as declared, or is not offered."""
 
 import json
+from pathlib import Path
 
 import markdown
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from litspec.check import check
 from litspec.pages import Project
 
+ROOT = Path(__file__).parents[2]
 ADAPTER = "tests/peers/other/arithmetic/double.py"
 GOOD = """
 def double(number):
@@ -169,3 +171,9 @@ def test_the_binding_of_adapters_is_checked(book, name, text, message):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     assert [message in one.message for one in check(Project.find(book.root))] == [True]
+
+
+def test_the_adapter_on_the_contributing_page_is_as_it_stands():
+    shown = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+    adapter = (ROOT / "tests/peers/torch/gpt/layer_norm.py").read_text(encoding="utf-8")
+    assert f"```py\n{adapter}```" in shown
