@@ -52,7 +52,7 @@ def test_a_bound_book_has_no_findings(book):
         (PAGE, "Twice a number.", "TODO: say it", f"{PAGE}:3", "still to do: TODO: say it"),
         (PAGE, "/// law | double.is-even", "/// lav | double.is-even", f"{PAGE}:13",
          "no block /// lav: did you mean law?"),
-        (PAGE, "/// law | double.is-even", "/// riddle", f"{PAGE}:13", "there are law, mistake"),
+        (PAGE, "/// law | double.is-even", "/// xyz", f"{PAGE}:13", "there are law, mistake"),
         (PAGE, "number is even.\n///", "number is even.", f"{PAGE}:13", "law is not closed by ///"),
         (PAGE, "law | double.is-even", "law | is-even", f"{PAGE}:13", "name it double.is-even"),
         (PAGE, "law | double.is-even", "law | double.is_even", f"{PAGE}:13", "it double.is-even"),
