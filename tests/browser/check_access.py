@@ -21,6 +21,7 @@ def test_axe_has_no_serious_finding(name, host, browser):
     for theme, options in (("light", {"resultTypes": ["violations"]}), ("dark", IN_THE_DARK)):
         if theme == "dark":
             page.evaluate("document.body.setAttribute('data-md-color-scheme', 'slate')")
+            page.wait_for_timeout(500)  # colours change slowly
         for one in Axe().run(page, options=options).response["violations"]:
             if one["impact"] in BAD:
                 nodes = [
