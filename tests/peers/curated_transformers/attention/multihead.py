@@ -12,7 +12,12 @@ DEVIATIONS = {
     ),
     "dropout-keeps-the-expectation": (
         "curated-transformers 2.0.1 drops parts of the mixes, not of the weights",
-        "Tensor-likes are not close",
+        2.0,
+    ),
+    "formula-never-drops": (
+        "in training, the way of curated-transformers 2.0.1 through PyTorch's kernel asks for "
+        "an attribute that is not there, dropout_prob",
+        "'ScaledDotProductAttention' object has no attribut",
     ),
     "rejects-heads-that-do-not-divide": (
         "curated-transformers 2.0.1 says it in other words",
@@ -20,7 +25,7 @@ DEVIATIONS = {
     ),
     "rejects-sizes": (
         "curated-transformers 2.0.1 accepts a width of 0",
-        "failed with UserWarning",
+        "accepted what must be refused",
     ),
     "rejects-dropout": (
         "curated-transformers 2.0.1 accepts a share of 1",

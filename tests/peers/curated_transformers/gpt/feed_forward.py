@@ -8,7 +8,7 @@ from peers.fitting import rename
 DEVIATIONS = {
     "rejects-widths": (
         "curated-transformers 2.0.1 accepts a width of 0",
-        "failed with UserWarning",
+        "accepted what must be refused",
     ),
 }
 

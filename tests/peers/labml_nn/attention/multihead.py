@@ -12,12 +12,12 @@ from peers.fitting import Projections, in_one_batch
 
 DEVIATIONS = {
     "rejects-heads-that-do-not-divide": (
-        "labml-nn 0.5.1 rounds the width of a head down",
-        "failed with UserWarning",
+        "labml-nn 0.5.1 rounds the width of a head down, and divides by it",
+        "failed with ZeroDivisionError",
     ),
     "rejects-sizes": (
         "labml-nn 0.5.1 accepts a width of 0",
-        "failed with UserWarning",
+        "accepted what must be refused",
     ),
     "rejects-dropout": (
         "labml-nn 0.5.1 accepts a share of 1",
@@ -37,7 +37,7 @@ class MultiHeadAttention(Projections):
 
     def forward(self, x):
         (peer,) = self.peer
-        peer.train(self.training)
+        peer.train(self.training).to(x.dtype)
         names = {f"{name}.linear": name for name in ("query", "key", "value")}
         weights = self.lend(**names, output="output")
 

@@ -34,4 +34,4 @@ class LayerNorm(ch04.LayerNorm):
 
 
 def normalize(x, eps=1e-5):
-    return LayerNorm(x.shape[-1], eps=eps)(x)
+    return LayerNorm(x.shape[-1], eps=eps).to(x.dtype)(x)

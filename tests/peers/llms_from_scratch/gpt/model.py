@@ -35,7 +35,7 @@ def GPTConfig(*, d_ff=None, dropout=0.0, bias=True, tied=True, theta=None, **siz
     for name, kind in KINDS.items():
         if sizes.pop(name, kind) != kind:
             raise NotImplementedError
-    return SimpleNamespace(d_ff=d_ff, dropout=dropout, bias=bias, tied=tied, **sizes)
+    return SimpleNamespace(d_ff=d_ff, dropout=dropout, bias=bias, tied=tied, **KINDS, **sizes)
 
 
 class GPT(ch04.GPTModel):

@@ -7,7 +7,7 @@ from peers.fitting import rename
 DEVIATIONS = {
     "rejects-widths": (
         "llms-from-scratch 1.0.19 accepts a width of 0",
-        "failed with UserWarning",
+        "accepted what must be refused",
     ),
 }
 

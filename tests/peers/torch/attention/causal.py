@@ -8,6 +8,10 @@ DEVIATIONS = {
         "PyTorch 2.13 sees dropout_p only when called",
         "accepted what must be refused",
     ),
+    "rejects-widths": (
+        "PyTorch 2.13 accepts a width of 0, and only warns",
+        "accepted what must be refused",
+    ),
 }
 
 

@@ -34,7 +34,7 @@ class Block(nn.TransformerEncoderLayer):
     def forward(self, x, **positions):
         if positions:
             raise NotImplementedError
-        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[-2])
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[-2], x.device, x.dtype)
         return super().forward(x, mask, is_causal=True)
 
     def new_cache(self):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 DEVIATIONS = {
     "rejects-widths": (
         "PyTorch 2.13 accepts a width of 0, and only warns",
-        "failed with UserWarning",
+        "accepted what must be refused",
     ),
     "rejects-dropout": (
         "PyTorch 2.13 accepts a dropout of 1",

@@ -11,12 +11,16 @@ DEVIATIONS = {
         "transformers 5.23 accepts it",
         "accepted what must be refused",
     ),
+    "rejects-widths": (
+        "transformers 5.23 accepts a width of 0",
+        "accepted what must be refused",
+    ),
 }
 
 
 def causal_weights(queries, keys):
     time = queries.shape[-2]
-    mask = eager_mask(1, time, time, dtype=queries.dtype)
+    mask = eager_mask(1, time, time, dtype=queries.dtype, device=queries.device)
     _, weights = eager_attention_forward(nn.Module(), queries, keys, keys, mask)
     return weights.view(*queries.shape[:-1], time)
 

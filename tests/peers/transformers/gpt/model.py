@@ -1,5 +1,6 @@
 """Hugging Face transformers: `GPT2LMHeadModel`."""
 
+from hypothesis import assume
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from peers.transformers.gpt.block import KINDS as BLOCK_KINDS
@@ -35,6 +36,7 @@ class GPTConfig(GPT2Config):
         named |= dict.fromkeys(["resid_pdrop", "embd_pdrop", "attn_pdrop"], dropout)
         super().__init__(bos_token_id=None, eos_token_id=None, **named)
         self.bias = bias
+        vars(self).update(KINDS)
 
 
 class GPT(GPT2LMHeadModel):
@@ -58,6 +60,7 @@ class GPT(GPT2LMHeadModel):
             super().__setattr__("lm_head" if name == "head" else name, value)
 
     def forward(self, ids):
+        assume(ids.numel())  # the library takes no text without tokens
         logits = super().forward(ids if ids.ndim > 1 else ids[None]).logits
         return logits.view(*ids.shape, -1)
 

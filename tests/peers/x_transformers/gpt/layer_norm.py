@@ -14,4 +14,4 @@ class LayerNorm(library.LayerNorm):
 
 
 def normalize(x, eps=1e-5):
-    return LayerNorm(x.shape[-1], eps=eps, bias=False)(x)
+    return LayerNorm(x.shape[-1], eps=eps, bias=False).to(x.dtype)(x)

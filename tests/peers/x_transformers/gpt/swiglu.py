@@ -47,4 +47,4 @@ class SwiGLU(nn.Module):
             both = [getattr(self.up, kind), getattr(self.gate, kind)]
             weights[f"ff.0.proj.{kind}"] = torch.cat(both)
             weights[f"ff.{place}.{kind}"] = getattr(self.down, kind)
-        return functional_call(peer.train(self.training), weights, (x,))
+        return functional_call(peer.train(self.training).to(x.dtype), weights, (x,))
