@@ -59,9 +59,9 @@ def fingerprints(project: Project, concept: Concept) -> dict[str, str]:
     `imports` are the package's files that the module imports, through others too; `helpers` are
     the files that the law file imports or that pytest puts beside it; `adapter:NAME` are a peer's.
     """
-    stated = sorted(
-        repr(replace(block, line=0)) for block in (*concept.page.laws, *concept.page.mistakes)
-    )
+    laws_stated = [repr(replace(law, line=0)) for law in concept.page.laws]
+    mistakes = [repr(replace(mistake, line=0)) for mistake in concept.page.mistakes]
+    stated = sorted(laws_stated + mistakes)
     module, laws = closure(project, concept.module), closure(project, concept.law_file)
     folders = [one for one in concept.law_file.parents if one.is_relative_to(project.tests)]
     beside = {one / "conftest.py" for one in folders}
