@@ -4,7 +4,7 @@ import keyword
 import re
 from pathlib import Path
 
-from litspec.pages import Project
+from litspec.pages import Concept, Project, read_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -13,18 +13,27 @@ def new(project: Project, path: str) -> list[Path]:
     """Write a concept's three files and its place in the navigation; return what was written.
 
     Raises:
-        ValueError: If the path is not `part/name` in lower case, or a file or the name is taken.
+        ValueError: If the path is not like `part/name` in lower case, if a file or the name is
+            taken, or if there is no navigation.
     """
     words = path.split("/")
-    if len(words) < 2 or not all(re.fullmatch(r"[a-z][a-z0-9_]*", word) for word in words):
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]*", word) for word in words):
         raise ValueError(f"a concept is part/name in lower case and underscores, got {path!r}")
     concept = project.concept(path)
-    if keyword.iskeyword(concept.name):
-        raise ValueError(f"{concept.name!r} is a word of Python's: choose another name")
+    if word := next(filter(keyword.iskeyword, words), None):
+        raise ValueError(f"{word!r} is a word of Python's: choose another name")
+    if concept.module.with_suffix("").is_dir():
+        raise ValueError(f"{path} is a part that holds concepts: name one in it, {path}/…")
+    for part in _parts(project, concept):
+        if part.with_suffix(".py").exists():
+            where = project.relative(part.with_suffix(".py"))
+            raise ValueError(f"{where} is a module and can hold no concept: choose another part")
     if twin := next((old for old in project.concepts.values() if old.name == concept.name), None):
         raise ValueError(f"{twin.path} has that name already: choose another than {concept.name!r}")
-    if taken := [str(file) for file in concept.files.values() if file.exists()]:
+    if taken := [project.relative(file) for file in concept.files.values() if file.exists()]:
         raise ValueError(f"already there, remove it or choose another name: {', '.join(taken)}")
+    if not project.entries:
+        raise ValueError(f"{project.relative(project.navigation)} has no nav: write one first")
     blanks = {
         "@name@": concept.name,
         "@title@": concept.name.replace("_", " ").capitalize(),
@@ -37,27 +46,40 @@ def new(project: Project, path: str) -> list[Path]:
             text = text.replace(blank, value)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    package = concept.module.parent / "__init__.py"
-    if not package.exists():
-        package.write_text(f'"""TODO: what the part {words[0]} is about."""\n', encoding="utf-8")
-    _add_to_navigation(project.navigation, path)
+    for part in _parts(project, concept):
+        if not (part / "__init__.py").exists():
+            text = f'"""TODO: what the part {part.name} is about."""\n'
+            (part / "__init__.py").write_text(text, encoding="utf-8")
+    _add_to_navigation(project, path)
     return [*concept.files.values(), project.navigation]
 
 
-def _add_to_navigation(file: Path, path: str) -> None:
+def _parts(project: Project, concept: Concept) -> list[Path]:
+    """Return the folders of the package that a concept lies in, but not the package itself."""
+    return [one for one in concept.module.parents if project.source in one.parents]
+
+
+def _add_to_navigation(project: Project, path: str) -> None:
     """Add a page after the first run of its part's pages, or a new part after the last part.
 
     Some of a part may stand in an appendix.
     """
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = read_text(project.navigation).splitlines()
     part = path.rpartition("/")[0]
-    siblings = [at for at, line in enumerate(lines) if re.search(rf"[ :]{part}/\w+\.md$", line)]
+    siblings = [line for page, line in project.entries if page.rpartition("/")[0] == part != ""]
     if siblings:
-        last = next(at for at in siblings if at + 1 not in siblings)
-        indent = re.match(r" *", lines[last])[0]  # type: ignore[index]
-        lines.insert(last + 1, f"{indent}- {path}.md")
+        last = next(line for line in siblings if line + 1 not in siblings)
+        lines.insert(last, f"{_indent(lines[last - 1])}- {path}.md")
     else:
-        pages = [at for at, line in enumerate(lines) if re.search(r"\w/\w+\.md$", line)]
-        after = pages[-1] + 1 if pages else len(lines)
-        lines[after:after] = [f"  - {part.capitalize()}:", f"      - {path}.md"]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        in_parts = [line for page, line in project.entries if "/" in page]
+        after = (in_parts or [line for _, line in project.entries])[-1]
+        nav = next(at for at, line in enumerate(lines) if line.startswith("nav:"))
+        indent = _indent(lines[nav + 1])
+        title = part.rpartition("/")[2].replace("_", " ").capitalize()
+        nested = [f"{indent}- {title}:", f"{indent}    - {path}.md"]
+        lines[after:after] = nested if part else [f"{indent}- {path}.md"]
+    project.navigation.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from litspec.pages import Project
+from litspec.pages import Project, read_text
 
 
 def closure(project: Project, file: Path) -> set[Path]:
@@ -38,7 +38,7 @@ def _files(name: str, importer: Path, roots: tuple[Path, ...]) -> Iterator[Path]
 def _imports(file: Path, _mtime: int, _size: int) -> tuple[str, ...]:
     """Return the dotted names that a file imports; of `from a import b`, both `a` and `a.b`."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        tree = ast.parse(read_text(file), str(file))
     except SyntaxError:
         return ()
     names: list[str] = []

@@ -29,10 +29,10 @@ LITSPEC = {
     "adapting": ("adapting",),
     "check": ("check",),
     "diagnosis": ("diagnosis",),
-    "diffs": ("check", "pages"),
     "new": ("new",),
     "outcomes": ("outcomes",),
     "pages": ("check", "pages"),
+    "patches": ("check", "pages"),
     "report": ("report",),
     "sources": ("report",),
 }

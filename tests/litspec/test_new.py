@@ -131,6 +131,37 @@ def test_a_new_part_comes_last_and_is_a_package(book):
     assert (book.root / "src/toy/geometry/__init__.py").exists()
 
 
+@pytest.mark.parametrize("path", ["triple", "geometry/plane/area", "arithmetic/more/triple"])
+def test_a_concept_may_have_one_part_or_three(book, path):
+    written = new(Project.find(book.root), path)
+    project = Project.find(book.root)
+    assert [*project.concepts[path].files.values(), project.navigation] == written
+    assert path in project.concepts
+    assert f"{path}.md" in project.pages
+    findings = check(project)
+    assert findings
+    assert {one.message[:12] for one in findings if one.file in written} == {"still to do:"} | {
+        one.message[:12] for one in findings if "diff fits 0" in one.message
+    }
+    for part in (book.root / "src/toy" / path).parents:
+        assert (part / "__init__.py").exists() == part.is_relative_to(book.root / "src/toy")
+    pages = ["index.md", "arithmetic/double.md", f"{path}.md"]
+    assert project.pages == pages
+
+
+def test_a_navigation_in_another_style_is_kept(book):
+    book.edit(
+        "mkdocs.yml", "      - arithmetic/double.md", '    - "Twice": "arithmetic/double.md"  # 2'
+    )
+    new(Project.find(book.root), "arithmetic/triple")
+    text = (book.root / "mkdocs.yml").read_text()
+    assert "# 2\n    - arithmetic/triple.md\nplugins" in text
+    (book.root / "mkdocs.yml").write_text("site_name: toy\n")
+    with pytest.raises(ValueError, match=r"mkdocs.yml has no nav: write one first"):
+        new(Project.find(book.root), "arithmetic/fourfold")
+    assert not (book.root / "docs/arithmetic/fourfold.md").exists()
+
+
 def test_every_blank_is_a_finding(book):
     new(Project.find(book.root), "arithmetic/triple")
     project = Project.find(book.root)
@@ -146,7 +177,11 @@ def test_every_blank_is_a_finding(book):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("double", "part/name"),
+        ("double", "has that name already"),
+        ("arithmetic", "is a part that holds concepts: name one in it"),
+        ("arithmetic/double/half", "src/toy/arithmetic/double.py is a module"),
+        ("arithmetic/", "part/name"),
+        ("class/triple", "a word of Python's"),
         ("arithmetic/Triple", "part/name"),
         ("../triple", "part/name"),
         ("arithmetic/class", "a word of Python's"),

@@ -191,6 +191,21 @@ def test_a_module_that_cannot_be_loaded_is_told_on_several_processes_too(book, r
         assert one["load"] == other["load"]
 
 
+def test_what_processes_send_to_each_other_is_the_same(book, run):
+    book.edit(PAGE, "+    return 2 * number + 1", "+    return number * 4")  # one survives
+
+    def seen(*options):
+        run("tests", *options)
+        return {
+            pair: {name: value for name, value in one.items() if name != "seconds"}
+            for pair, one in results(book).items()
+        }
+
+    alone = seen()
+    (book.root / "build/laws.json").unlink()
+    assert seen("-n", "2") == alone
+
+
 def test_a_run_of_one_law_joins_the_report_but_never_hides_a_change(book, run):
     run("tests")
     run("tests", "-k", "is_even")
