@@ -114,7 +114,7 @@ def bench(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the concepts' code in thousands of small ways, and see that their laws notice.
 
-    Twenty minutes on two cores. With names of mutants after `--` only these run again.
+    Hours of one core. With names of modules after `--` (`gpt/block`, `litspec`) only these run.
     """
     install(session, "tests", "site", "mutants")
     session.run("python", "tests/benchmarks/mutants.py", *session.posargs)

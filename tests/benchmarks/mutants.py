@@ -191,6 +191,15 @@ def judge(seen: dict[str, list[int]], survivors: list[Survivor]) -> dict[str, An
     }
 
 
+def since(record: dict[str, Any], name: str) -> str:
+    """Return what changed of a module since its mutants were judged."""
+    seen = record.get("marks", {}).get(name)
+    if seen is None:
+        return "code and laws"  # of records before marks were kept
+    now = {"code": mark([modules()[name]]), "laws": mark(answering(name))}
+    return " and ".join(kind for kind in now if now[kind] != seen[kind]) or "–"
+
+
 def module_of(survivor: Survivor) -> str:
     """Return the module that a survivor lives in."""
     return survivor["name"].partition(" ")[0]
