@@ -17,7 +17,8 @@ settings.load_profile("laws")
 
 torch.set_num_threads(1)  # 2 to 4 times faster on small tensors
 
-collect_ignore_glob = ["peers/*"]  # adapters need their peers, and are loaded by `--peers`
+# Adapters need their peers, and are loaded by `--peers`; a visit to the site has its own session.
+collect_ignore_glob = ["peers/*", "browser/*"]
 
 TYPES = ("float64", "float32", "bfloat16")
 
