@@ -49,6 +49,7 @@ def configs(draw, loop, most=3):
         weight_decay=draw(st.sampled_from([0.0, 0.1, 2.0])),
         betas=(draw(st.floats(0, 0.99)), draw(st.floats(0, 0.99))),
         max_norm=draw(st.floats(0.01, 10)),
+        precision=draw(st.sampled_from(["float32", "bfloat16"])),
         seed=draw(st.integers(0, 1000)),
     )
 

@@ -60,6 +60,7 @@ class TrainingOptions:
         weight_decay: Pull of the matrices towards zero.
         betas: Share of its two averages that AdamW keeps from step to step.
         max_norm: Length above which a gradient is shortened.
+        precision: float32 or bfloat16 for products; auto measures once which is faster here.
         seed: Decides the first weights, the order of the text and what dropout drops.
     """
 
@@ -73,6 +74,7 @@ class TrainingOptions:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
     seed: int = 0
 
 

@@ -168,7 +168,7 @@ class TrainingSession:
         console.print(
             f"a GPT of {parameter_count(model.config):,} parameters, "
             f"{config.steps - self.run.step:,} steps of {config.batch_size} × {context_length} "
-            "tokens"
+            f"tokens, in {config.precision}"
         )
         start, first = time.perf_counter(), self.run.step
         with patient() as asked, display.training(config.steps, first) as shown:

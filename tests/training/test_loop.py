@@ -7,8 +7,9 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gptspec.gpt.model import GPT, GPTConfig
 from gptspec.sampling.batches import Windows, batch
@@ -21,6 +22,7 @@ from trainings import (
     configs,
     costly,
     gpt,
+    optimizers,
     seeds,
     source,
     state,
@@ -83,7 +85,7 @@ def torchs(model, config):
 def test_steps_are_as_by_hand(loop, windows, data):
     first = data.draw(st.sampled_from([0, 2_100, 70_000]), "first")
     config = data.draw(configs(loop, 6), "config")
-    config = dataclasses.replace(config, steps=first + config.steps)
+    config = dataclasses.replace(config, steps=first + config.steps, precision="float32")
     run = loop.Run(gpt(), config)
     run.step = first
     by_hand = copy.deepcopy(run.model)
@@ -150,6 +152,55 @@ def test_state_decides_the_rest(loop, windows, data):
     other.step = run.step
     assert list(loop.train(other, windows)) == list(steps)
     assert state(other) == state(run)
+
+
+class Products(TorchDispatchMode):
+    """Notes in which types matrices are multiplied."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm", "linear", "matmul"):
+            self.types |= {x.dtype for x in args if isinstance(x, torch.Tensor) and x.ndim > 1}
+        return func(*args, **(kwargs or {}))
+
+
+def slopes(model):
+    return torch.cat([p.grad.double().flatten() for p in model.parameters()])
+
+
+@costly
+@given(texts_to_learn(), optimizers, sizes(1, 4), st.booleans())
+def test_every_product_is_mixed(loop, windows, optimizer, parts, bias):
+    shape = GPTConfig(
+        vocab_size=VOCAB, context_length=CONTEXT, d_model=8, n_layers=2, n_heads=2, bias=bias
+    )
+    model = GPT(shape).float()
+    exact, inputs_and_targets = copy.deepcopy(model).double(), windows[torch.arange(4)]
+    oracle = loop.accumulate(exact, *inputs_and_targets, 1)
+    seen = {}
+    for precision in ("float32", "bfloat16"):
+        with Products() as products:
+            loss = loop.accumulate(model, *inputs_and_targets, parts, precision=precision)
+        bound = 2 * (19 * 2 + 3) * (2**-8 if precision == "bfloat16" else 2**-20)
+        assert (slopes(model) - slopes(exact)).norm() <= bound * slopes(exact).norm()
+        assert abs(loss - oracle) <= bound
+        config = loop.TrainConfig(steps=2, batch_size=4, optimizer=optimizer, precision=precision)
+        run = loop.Run(copy.deepcopy(model), config)
+        with products:
+            records = list(loop.train(run, windows))
+        assert products.types == {getattr(torch, precision)}
+        for p in run.model.parameters():
+            assert p.dtype == p.grad.dtype == torch.float32
+            states = [one.state[p].values() for one in run.optimizers if p in one.state]
+            assert all(value.dtype == torch.float32 for state in states for value in state)
+        seen[precision] = [record.loss for record in records]
+    assert seen["float32"] != seen["bfloat16"]
+    with keeps(model):
+        run = loop.Run(model, loop.TrainConfig(steps=1, batch_size=1, precision="auto"))
+    assert run.config.precision in ("float32", "bfloat16")
 
 
 class Moments:
@@ -249,14 +300,18 @@ def walk(n_tokens, draws):
     return torch.tensor(tokens)
 
 
-@settings(costly, max_examples=2)
-@given(seeds)
-def test_reaches_the_floor(loop, seed):
+@settings(costly, phases=[Phase.explicit])
+@example(0, "float32")
+@example(1, "bfloat16")
+@given(seeds, st.sampled_from(["float32", "bfloat16"]))
+def test_reaches_the_floor(loop, seed, precision):
     """The mean of 10,000 surprises with a deviation of 0.575 nats errs by 0.006: 5 times that."""
     draws = source(seed)
     shape = GPTConfig(vocab_size=8, context_length=8, d_model=16, n_layers=1, n_heads=1)
-    config = loop.TrainConfig(steps=120, batch_size=16, learning_rate=0.03, warmup=10, floor=1e-4)
-    run = loop.Run(GPT(shape), config)
+    config = loop.TrainConfig(
+        steps=120, batch_size=16, learning_rate=0.03, warmup=10, floor=1e-4, precision=precision
+    )
+    run = loop.Run(GPT(shape).float(), config)
     list(loop.train(run, Windows(walk(30_000, draws), 8)))
     nats = loop.evaluate(run.model, Windows(walk(10_000, draws), 8), 500)
     entropy = 1.75 * math.log(2)
@@ -297,6 +352,7 @@ WRONG = {
     "weight_decay": below | st.just(math.inf),
     "betas": st.sampled_from([(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9)]),
     "max_norm": st.just(0.0) | below,
+    "precision": st.sampled_from(["float16", "bf16", ""]),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**63),
 }
 
@@ -315,5 +371,5 @@ def test_defaults_are_gpt3s(loop):
     config = loop.TrainConfig(steps=1, batch_size=2)
     assert config == loop.TrainConfig(
         steps=1, batch_size=2, accumulation=1, optimizer="adamw", learning_rate=3e-3, warmup=0,
-        floor=0.0, weight_decay=0.1, betas=(0.9, 0.95), max_norm=1.0, seed=0,
+        floor=0.0, weight_decay=0.1, betas=(0.9, 0.95), max_norm=1.0, precision="float32", seed=0,
     )  # fmt: skip

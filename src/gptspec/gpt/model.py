@@ -69,6 +69,12 @@ class GPT(nn.Module):
             ValueError: If an id is no token, there are more than `context_length` of them, or the
                 cache is of other texts or another model.
         """
+        return self.head(self.hidden_states(ids, cache))
+
+    def hidden_states(
+        self, ids: Int[Tensor, "*batch time"], cache: Sequence[Cache] | None = None
+    ) -> Float[Tensor, "*batch time d_model"]:
+        """Return the vectors that the head turns into logits; arguments are those of a call."""
         caches: Sequence[Cache | None] = [None] * len(self.blocks) if cache is None else cache
         if len(caches) != len(self.blocks):
             raise ValueError(f"cache must be of {len(self.blocks)} layers, got {len(caches)}")
@@ -86,7 +92,7 @@ class GPT(nn.Module):
         )
         for block, layer_cache in zip(self.blocks, caches, strict=True):
             x = block(x, rotate=self.positions.rotate, score_bias=score_bias, cache=layer_cache)
-        return self.head(self.norm(x))
+        return self.norm(x)
 
     @torch.no_grad()
     def read(

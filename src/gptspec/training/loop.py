@@ -1,5 +1,6 @@
 """Training loop: read a batch, see how wrong the model is, move its weights, and again."""
 
+import dataclasses
 import math
 import signal
 import threading
@@ -16,8 +17,9 @@ from torch import Tensor
 from gptspec.gpt.model import GPT
 from gptspec.sampling.batches import Windows, batch
 from gptspec.training import muon
-from gptspec.training.loss import cross_entropy
+from gptspec.training.loss import chunked_cross_entropy, cross_entropy
 from gptspec.training.optimizer import AdamW, clip, parameter_groups
+from gptspec.training.precision import Precision, choose, mixed
 from gptspec.training.schedule import learning_rate
 
 IGNORE = -100
@@ -39,6 +41,8 @@ class TrainConfig:
         weight_decay: Pull of the matrices towards zero.
         betas: How much of its two averages AdamW keeps from step to step.
         max_norm: Longest gradient that is not shortened.
+        precision: In which products are taken, float32 or bfloat16; with auto a `Run` measures
+            which is faster, and keeps what it chose.
         seed: Decides the order of the windows and what dropout drops.
 
     Raises:
@@ -55,6 +59,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +74,10 @@ class TrainConfig:
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "at least 0 and below 1"),
             "max_norm": (self.max_norm > 0, "above 0"),
+            "precision": (
+                self.precision in (*get_args(Precision), "auto"),
+                "float32, bfloat16 or auto",
+            ),
             "seed": (0 <= self.seed < 2**63, "at least 0 and below 2^63"),
         }
         for name, (holds, rule) in rules.items():
@@ -110,6 +119,8 @@ class Run:
     """
 
     def __init__(self, model: GPT, config: TrainConfig) -> None:
+        if config.precision == "auto":
+            config = dataclasses.replace(config, precision=choose(model))
         self.model = model
         self.config = config
         self.optimizers = _optimizers(model, config)
@@ -151,14 +162,20 @@ def _advance(run: Run, windows: Windows) -> Record:
     )
     model.train()
     with _chance(config.seed, step, device):
-        loss = accumulate(model, inputs.to(device), targets.to(device), config.accumulation)
+        loss = accumulate(
+            model,
+            inputs.to(device),
+            targets.to(device),
+            config.accumulation,
+            precision=config.precision,
+        )
     norm = clip(model.parameters(), config.max_norm).item()
     if not math.isfinite(norm):
         raise FloatingPointError(
             f"the gradient of step {step + 1} is {norm}, with a loss of {loss}: "
             "try a lower learning_rate or a longer warmup"
         )
-    with _undivided():
+    with _undivided(), mixed(config.precision, device):
         for optimizer in run.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -185,7 +202,12 @@ def _undivided() -> Iterator[None]:
 
 
 def accumulate(
-    model: GPT, inputs: Int[Tensor, "batch time"], targets: Int[Tensor, "batch time"], parts: int
+    model: GPT,
+    inputs: Int[Tensor, "batch time"],
+    targets: Int[Tensor, "batch time"],
+    parts: int,
+    *,
+    precision: str = "float32",
 ) -> float:
     """Set the gradients to those of the whole batch's mean loss, reading it in parts.
 
@@ -194,6 +216,7 @@ def accumulate(
         inputs: Token ids.
         targets: The ids that truly came next, -100 where none is to be learned.
         parts: How many; only one part's activations are in memory at a time.
+        precision: In which products are taken, float32 or bfloat16.
 
     Returns:
         The loss, in nats per token.
@@ -205,7 +228,9 @@ def accumulate(
         # A part weighs as much as it has tokens that count, which need not be the same for all.
         share = (answers != IGNORE).sum() / counted
         if share > 0:
-            loss = cross_entropy(model(some), answers) * share
+            with mixed(precision, some.device):
+                states = model.hidden_states(some)
+                loss = chunked_cross_entropy(states, model.head.weight, answers) * share
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
     return total
