@@ -125,8 +125,6 @@ def _restore(run: Run, file: Path) -> None:
         raise ValueError(f"{file} does not hold the moments of the model beside it")
     for parameter, optimizer in moved:
         optimizer.state[parameter] = {
-            moment: moments[f"{names[parameter]}/{moment}"].to(
-                "cpu" if moment == "step" else parameter.device
-            )
+            moment: moments[f"{names[parameter]}/{moment}"].to(parameter.device)
             for moment in MOMENTS[type(optimizer)]
         }

@@ -1,6 +1,7 @@
 """Optimizer: from gradients to better weights, with AdamW and clipping."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -128,34 +129,43 @@ class AdamW(torch.optim.Optimizer):
         return loss
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Apply `adamw` to a whole list of tensors: a GPT has many, and most are small."""
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        gradients = _gradients(parameters)
-        states = [self._state(p) for p in parameters]
-        means = [state["exp_avg"] for state in states]
-        squares = [state["exp_avg_sq"] for state in states]
-        for state in states:
-            state["step"] += 1
-        steps = [state["step"].item() for state in states]
-
-        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-        torch._foreach_lerp_(means, gradients, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-
-        # Both averages began at zero: dividing by the share that is filled corrects them.
-        sizes = torch._foreach_sqrt(squares)
-        torch._foreach_div_(sizes, [math.sqrt(1 - beta2**step) for step in steps])
-        torch._foreach_add_(sizes, group["eps"])
-        rates = [-lr / (1 - beta1**step) for step in steps]
-        torch._foreach_addcdiv_(parameters, means, sizes, rates)
+        """Apply `adamw` to a whole list of tensors, through torch's kernel."""
+        beta1, beta2 = group["betas"]
+        alike = defaultdict(list)  # the kernel takes one type at a time
+        for parameter in parameters:
+            alike[parameter.device, parameter.dtype].append(parameter)
+        for some in alike.values():
+            gradients = _gradients(some)
+            states = [self._state(p) for p in some]
+            means = [state["exp_avg"] for state in states]
+            squares = [state["exp_avg_sq"] for state in states]
+            # It goes through memory from end to end: what lies there in another order is copied.
+            laid = [[x.contiguous() for x in side] for side in (some, gradients, means, squares)]
+            # One pass over memory, where the formula takes a dozen.
+            torch._fused_adamw_(
+                *laid,
+                [],
+                [state["step"] for state in states],
+                lr=group["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
+            for side, copies in zip((some, means, squares), laid[:1] + laid[2:], strict=True):
+                for x, moved in zip(side, copies, strict=True):
+                    if moved is not x:
+                        x.copy_(moved)
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] = state["step"].to(parameter.device) + 1
         return state
 
 
