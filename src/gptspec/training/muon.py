@@ -43,9 +43,13 @@ def orthogonalize(
     rows, columns = matrix.shape[-2:]
     if rows > columns:  # `square` is then the smaller of two
         x = x.mT
+    stack = x[None].flatten(0, -3)
     for _ in range(steps):
-        square = x @ x.mT
-        x = first * x + (third * square + fifth * square @ square) @ x
+        square = stack @ stack.mT
+        # beta * square + alpha * square @ square, in one pass; then the same with the stack.
+        factor = torch.baddbmm(square, square, square, beta=third, alpha=fifth)
+        stack = torch.baddbmm(stack, factor, stack, beta=first)
+    x = stack.view(x.shape).to(matrix.dtype)  # autocast has taken the products in 16 bits
     return x.mT if rows > columns else x
 
 
