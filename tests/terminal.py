@@ -12,7 +12,7 @@ from strategies import single_precision
 SMALL = (
     *("--vocab-size", "300", "--context-length", "16", "--d-model", "8", "--n-layers", "1"),
     *("--n-heads", "2", "--steps", "6", "--batch-size", "2", "--warmup", "1"),
-    *("--evaluate-every", "3"),
+    *("--evaluate-every", "3", "--recipe", "gpt2", "--precision", "float32"),
 )
 
 

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from gptspec.checks import check_at_least
-from gptspec.options import DecodingOptions, ShapeOptions, TrainingOptions
+from gptspec.options import GPT2, DecodingOptions, ShapeOptions, TrainingOptions
 
 LARGEST_SEED = 2**63 - 1
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -49,6 +49,7 @@ def train(
     corpus: Positional[str] = "python-docs",
     *,
     out: Path = Path("build/gpt"),
+    recipe: Literal["modern", "gpt2"] = "modern",
     shape: OmitArgPrefixes[ShapeOptions] = ShapeOptions(),  # noqa: B008
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),  # noqa: B008
     evaluate_every: int = 100,
@@ -60,6 +61,7 @@ def train(
     Args:
         corpus: python-docs (this Python's documentation), stories, or a file or folder of texts.
         out: The folder that receives tokenizer, checkpoints and loss curve.
+        recipe: gpt2 for GPT-2's kinds of layers, trained by AdamW, where no option says otherwise.
         shape: The model.
         training: How it is trained.
         evaluate_every: Steps between two looks at the validation text, each saved.
@@ -73,6 +75,8 @@ def train(
             f"with --resume these cannot take effect: {', '.join(idle)}; the training goes on "
             "with its own corpus and settings"
         )
+    if recipe == "gpt2":
+        shape, training = as_gpt2(shape, given), as_gpt2(training, given)
     with loading():
         from gptspec import display, session
         from gptspec.gpt.config import GPTConfig
@@ -111,6 +115,16 @@ def options_given(arguments: list[str], corpus: str) -> list[str]:
     """Return the options that a command line names, and its corpus."""
     options = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
     return [*(["the corpus " + corpus] if corpus in arguments else []), *dict.fromkeys(options)]
+
+
+Options = TypeVar("Options", ShapeOptions, TrainingOptions)
+
+
+def as_gpt2(options: Options, given: list[str]) -> Options:
+    """Return options with GPT-2's choices wherever the command line makes none."""
+    own = {field.name for field in dataclasses.fields(options)}
+    free = {name for name in own & GPT2.keys() if "--" + name.replace("_", "-") not in given}
+    return dataclasses.replace(options, **{name: GPT2[name] for name in free})
 
 
 @command("sample")

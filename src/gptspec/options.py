@@ -1,7 +1,17 @@
 """What can be said on the command line, with the demo's defaults; imports nothing that is slow."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+# What `--recipe gpt2` changes: the kinds of GPT-2, and the optimizer and rates that suit them.
+GPT2: dict[str, Any] = {
+    "positions": "learned",
+    "norm": "layer",
+    "feed_forward": "gelu",
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "floor": 1e-4,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +46,9 @@ class ShapeOptions:
     dropout: float = 0.0
     bias: bool = False
     tied: bool = True
-    positions: Literal["learned", "sinusoidal", "relative", "rotary", "alibi", "none"] = "learned"
-    norm: Literal["layer", "rms"] = "layer"
-    feed_forward: Literal["gelu", "swiglu"] = "gelu"
+    positions: Literal["learned", "sinusoidal", "relative", "rotary", "alibi", "none"] = "rotary"
+    norm: Literal["layer", "rms"] = "rms"
+    feed_forward: Literal["gelu", "swiglu"] = "swiglu"
     n_kv_heads: int | None = None
     window: int | None = None
     theta: float = 10_000.0
@@ -64,13 +74,13 @@ class TrainingOptions:
         seed: Decides the first weights, the order of the text and what dropout drops.
     """
 
-    steps: int = 850
+    steps: int = 1000
     batch_size: int = 16
     accumulation: int = 1
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 3e-3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    learning_rate: float = 0.01
     warmup: int = 40
-    floor: float = 1e-4
+    floor: float = 0.0
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0

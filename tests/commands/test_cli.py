@@ -238,6 +238,26 @@ def test_options_are_the_settings(gptspec):
         settings(**dataclasses.asdict(one()))
 
 
+def test_a_recipe_yields_to_options(gptspec, text, tmp_path, monkeypatch):
+    seen = []
+
+    def begin(corpus, out, shape, training, evaluate_every):
+        seen.append({**dataclasses.asdict(shape), **dataclasses.asdict(training)})
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr("gptspec.session.TrainingSession.begin", begin)
+    for words in ([], ["--recipe", "gpt2"], ["--recipe=gpt2", "--floor=0.0", "--norm", "rms"]):
+        refused(gptspec("train", text, "--out", tmp_path / "run", *words), "enough")
+    modern, plain, mixed = seen
+    assert {name: plain[name] for name in options.GPT2} == options.GPT2
+    assert {name: mixed[name] for name in options.GPT2} == options.GPT2 | {
+        "floor": 0.0,
+        "norm": "rms",
+    }
+    other = {name for name in modern if modern[name] != plain[name]}
+    assert other == options.GPT2.keys()
+
+
 HELP = """
 import sys
 from gptspec import cli
