@@ -113,7 +113,7 @@ def test_gradients_within_a_bound(precision, kinds, n_layers, seed):
     gaps = [p.grad.double() - q.grad for p, q in zip(parameters, exact.parameters(), strict=True)]
     lengths = [q.grad.norm() for q in exact.parameters()]
     share = torch.stack([gap.norm() for gap in gaps]).norm() / torch.stack(lengths).norm()
-    assert 1e-6 < share <= roundings(n_layers) * UNIT
+    assert 1e-4 < share <= roundings(n_layers) * UNIT
     assert abs(loss.item() - oracle.item()) <= roundings(n_layers) * UNIT
 
 
