@@ -143,7 +143,10 @@ class AdamW(torch.optim.Optimizer):
             laid = [[x.contiguous() for x in side] for side in (some, gradients, means, squares)]
             # One pass over memory, where the formula takes a dozen.
             torch._fused_adamw_(
-                *laid,
+                laid[0],
+                laid[1],
+                laid[2],
+                laid[3],
                 [],
                 [state["step"] for state in states],
                 lr=group["lr"],
