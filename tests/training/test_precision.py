@@ -56,16 +56,18 @@ def test_float32_is_untouched(precision, size, seed, inside):
     """Nothing is rounded in float32, nor in float64, whatever a block around this one says."""
     x, weight, _ = factors(size, 9, 9, seed)
     wide = x.double()
-    torch.set_autocast_enabled(DEVICE.type, False)  # whatever an example before this one left
-    with torch.autocast(DEVICE.type, torch.bfloat16, enabled=inside):
-        with precision.mixed("float32", DEVICE):
-            assert torch.equal(x @ weight, x.detach() @ weight.detach())
-            assert (x @ weight).dtype == torch.float32
-        assert torch.is_autocast_enabled(DEVICE.type) == inside
-    with precision.mixed("bfloat16", str(DEVICE)):
-        assert torch.equal(wide @ wide.mT, wide.detach() @ wide.detach().mT)
-        assert (wide @ wide.mT).dtype == torch.float64
-    assert not torch.is_autocast_enabled(DEVICE.type)
+    try:
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=inside):
+            with precision.mixed("float32", DEVICE):
+                assert torch.equal(x @ weight, x.detach() @ weight.detach())
+                assert (x @ weight).dtype == torch.float32
+            assert torch.is_autocast_enabled(DEVICE.type) == inside
+        with precision.mixed("bfloat16", str(DEVICE)):
+            assert torch.equal(wide @ wide.mT, wide.detach() @ wide.detach().mT)
+            assert (wide @ wide.mT).dtype == torch.float64
+        assert not torch.is_autocast_enabled(DEVICE.type)
+    finally:  # for the examples and laws that follow
+        torch.set_autocast_enabled(DEVICE.type, False)
 
 
 KINDS = st.fixed_dictionaries(
