@@ -5,7 +5,8 @@ round after round, so that what slows the machine slows both; `ours` and `peer` 
 `ratio` is the median over the rounds of how many times as fast ours was.
 
 Run by `nox -s bench`, which writes docs/assets/bench.json for the site. With words after `--` only
-races whose names hold one of them run, and the other rows stay as they are.
+races whose names hold one of them run, and the other rows stay as they are. On a machine that has
+other things to do, `--busy` measures the processor time of one thread instead of seconds.
 """
 
 import json
@@ -25,7 +26,7 @@ from gptspec.gpt.model import GPT
 from gptspec.sampling.batches import Windows
 from gptspec.training import loop
 
-RECORD = Path("docs/assets/bench.json")
+RECORD, PROFILE = Path("docs/assets/bench.json"), Path("docs/assets/profile.json")
 ROUNDS = 9
 
 
@@ -104,10 +105,13 @@ def muon_step() -> Race:
 RACES: tuple[Callable[[], Race], ...] = (small_training_step, large_training_step, muon_step)
 
 
+clock = time.perf_counter
+
+
 def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def run(race: Race) -> dict[str, object]:
@@ -130,21 +134,60 @@ def run(race: Race) -> dict[str, object]:
         "ratio": round(statistics.median(peer / ours for ours, peer in pairs), 2),
         "unit": "tokens/s" if race.tokens else "ms",
         "rounds": ROUNDS,
-        "on": f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "on": place(),
     }
 
 
-def processor() -> str:
-    """Return what the processor calls itself, and its widest instructions that torch uses."""
+def place() -> str:
+    """Return the processor, its widest instructions that torch uses, its threads, and torch."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+    widest, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    how = "processor time of one thread" if clock is time.process_time else f"{threads} threads"
+    return f"{name} ({widest}), {how}, torch {torch.__version__}"
+
+
+# What the operations of a training step are for; each is counted by its own time alone.
+PARTS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm"),
+    "attention": ("scaled_dot_product",),
+    "activation": ("gelu", "silu"),
+    "norms": ("layer_norm", "rms_norm"),
+    "optimizer and clipping": ("fused_adamw", "vector_norm", "lerp", "foreach"),
+    "softmax and loss": ("exp_", "amax", "scatter_add_", "div_", "gather", "sub"),
+}
+
+
+def profile(sizes: dict[str, int]) -> dict[str, float]:
+    """Return the share of each part in the time of a training step."""
+    step = stepper(sizes)
+    step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        for _ in range(5):
+            step()
+    times = dict.fromkeys([*PARTS, "all else"], 0.0)
+    for event in seen.key_averages():
+        name = event.key.removeprefix("aten::")
+        exact = [part for part, words in PARTS.items() if name in words]
+        within = [part for part, words in PARTS.items() if any(word in name for word in words)]
+        near = within if "aten::" in event.key and "mm" not in name else []
+        times[(exact or near or ["all else"])[0]] += event.self_cpu_time_total
+    total = sum(times.values())
+    return {part: round(spent / total, 3) for part, spent in times.items()}
 
 
 def main(words: list[str]) -> None:
     """Run the races, and write their rows among the others of the record."""
+    global clock  # noqa: PLW0603
+    if "--busy" in words:
+        words.remove("--busy")
+        torch.set_num_threads(1)
+        clock = time.process_time
+    if not words or "profile" in words:
+        shares = {f"{s['n_layers']} × {s['width']}": profile(s) for s in (SMALL, LARGE)}
+        PROFILE.write_text(json.dumps({"on": place(), "shares": shares}, indent=1) + "\n", "utf-8")
     rows = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else []
     for build in RACES:
         if words and not any(word in build.__name__ for word in words):
