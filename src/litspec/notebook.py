@@ -1,12 +1,13 @@
 """A page as a notebook: its prose, its examples and its code, to run and to change."""
 
+import ast
 import base64
 import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from litspec.code import read_code
+from litspec.code import names, read_code
 from litspec.pages import FENCE, Project, read_head
 
 PROMPT = re.compile(r"^(>>>|\.\.\.) ?")
@@ -148,4 +149,8 @@ def runnable(project: Project, id: str) -> str:
     name, _, what = id.partition(".")
     concept = next(one for one in project.concepts.values() if one.name == name)
     source = concept.module.read_text(encoding="utf-8")
-    return f"from {concept.import_name} import *\n\n\n{read_code(source, what)}"
+    code = read_code(source, what)
+    given = {name for statement in ast.parse(source).body for name in names(statement)}
+    own = given & set(re.findall(r"\b_\w+", code)) - {what.partition(".")[0]}
+    helpers = f"\nfrom {concept.import_name} import {', '.join(sorted(own))}" if own else ""
+    return f"from {concept.import_name} import *{helpers}\n\n\n{code}"

@@ -8,7 +8,8 @@ import markdown
 import nbformat
 import pytest
 
-from litspec.pages import read_head
+from litspec.notebook import cells
+from litspec.pages import Project, read_head
 
 PAGE = "docs/arithmetic/double.md"
 PIPELINE = 'pipeline = [{ name = "number" }, { name = "result", shape = "any" }]\n'
@@ -138,6 +139,7 @@ def test_a_page_is_a_notebook_too(render, drawn):
     assert code[0].startswith("from IPython.display import HTML")
     assert code[1] == "figure = '<svg></svg>'\nshow(figure)"
     assert code[2] == "from toy.arithmetic.double import double\ndouble(2)"
+    assert code[3].startswith("from toy.arithmetic.double import *\n\n\ndef double(")
     assert code[3].endswith("    return 2 * number")
     prose = "\n".join(cell.source for cell in made.cells if cell.cell_type == "markdown")
     assert prose.startswith("# Double\n\nAs in the toy.")
@@ -167,3 +169,16 @@ def test_the_table_of_all_laws_names_each_with_its_address(render, run, book):
     assert '<a href="arithmetic/double.md#double.is-even">is-even</a>' in html
     assert "<td>20 tried</td>" in html
     assert "<td>1 caught</td>" in html
+
+
+def test_code_in_a_notebook_finds_the_helpers_of_its_module(drawn):
+    drawn.edit("src/toy/arithmetic/double.py", "return 2 * number", "return _two() * number")
+    module = drawn.root / "src/toy/arithmetic/double.py"
+    module.write_text(module.read_text() + "\n\ndef _two():\n    return 2\n")
+    drawn.edit(PAGE, "## Laws", "/// code | double.double\n///\n\n## Laws")
+    code = [
+        text
+        for kind, text in cells(Project.find(drawn.root), "arithmetic/double")
+        if kind == "code"
+    ]
+    assert "from toy.arithmetic.double import _two\n" in code[-1]
