@@ -28,7 +28,7 @@ RECORDS = (Path("build/mutants.json"), Path("docs/assets/mutants.json"))
 LITSPEC = {
     "adapting": ("adapting",),
     "check": ("check",),
-    "diagnosis": ("diagnosis",),
+    "diagnosis": ("diagnosis", "scoring"),
     "new": ("new",),
     "outcomes": ("outcomes",),
     "pages": ("check", "pages"),
