@@ -170,9 +170,9 @@ def judge(seen: dict[str, list[int]], survivors: list[Survivor]) -> dict[str, An
         for diff in group["mutants"]
     }
     kept = [one for one in old["survived"] if module_of(one) in concepts.keys() - seen.keys()]
-    survivors = [*kept, *survivors]
     for survivor in survivors:
         survivor["reason"] = known.get(f"{survivor['name']}\n{survivor['diff']}", "")
+    survivors = [*kept, *survivors]
     alive = {f"{survivor['name']}\n{survivor['diff']}" for survivor in survivors}
     for diff in known.keys() - alive:
         if diff.partition(" ")[0] in seen:
