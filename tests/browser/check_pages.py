@@ -12,6 +12,7 @@ from conftest import SITE
 
 WIDTHS = (320, 360, 600, 768, 1024, 1440)
 PAGES = sorted(file.parent.relative_to(SITE).as_posix() for file in SITE.rglob("index.html"))
+assert PAGES, f"no page is in {SITE}"
 HEAVIEST = 500_000  # bytes of a page as it is sent, with its styles, scripts and fonts
 SMALLEST = 9  # pixels of a letter in a figure, on a telephone
 SHIFT = 0.1  # of the screen may move while fonts arrive: what browsers call good

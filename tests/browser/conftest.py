@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-SITE = Path(os.environ.get("GPTSPEC_SITE", "site")).resolve()
+SITE = Path(os.environ.get("GPTSPEC_SITE", Path(__file__).parents[2] / "site")).resolve()
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = (
     "no Chromium was found: install one (Debian: `apt-get install chromium`; elsewhere Google "
