@@ -41,7 +41,7 @@ class GroupedQueryAttention(LlamaAttention):
             setattr(self, ours, self._modules.pop(theirs))
         for read in [self.query, self.key, self.value]:  # Llama's are as wide as its output
             read.weight = nn.Parameter(read.weight.new_empty(len(read.weight), d_in))
-            nn.init.normal_(read.weight)
+            nn.init.normal_(read.weight, std=d_in**-0.5)
 
     q_proj = property(lambda self: self.query)
     k_proj = property(lambda self: self.key)
