@@ -12,11 +12,27 @@ from gptspec.gpt.model import GPT, GPTConfig
 
 
 class KnownCache(Cache):
-    """What a `Known` has read so far: one number."""
+    """What a `Known` has read so far: a number for each token."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.total: Tensor | int = 0
+        self.totals: Tensor | None = None
+
+    def select(self, texts: Sequence[int], longest: int) -> None:
+        if self.totals is not None:
+            self.totals = self.totals[list(texts)]
+
+    @classmethod
+    def join(cls, caches: Sequence[Cache]) -> "KnownCache":
+        joined = cls()
+        joined.time = caches[0].time
+        joined.totals = torch.cat([each.totals[:, -1:] for each in caches])
+        return joined
+
+    def truncate(self, time: int) -> None:
+        assert 0 <= time <= self.time
+        self.time = time
+        self.totals = None if self.totals is None else self.totals[..., :time]
 
 
 class Known(GPT):
@@ -39,19 +55,33 @@ class Known(GPT):
         self.seen: list[Tensor] = []
         self.modes: list[bool] = []
 
-    def new_cache(self) -> list[Cache]:
+    def new_cache(self, *, spare: int = 0) -> list[Cache]:
         return [KnownCache()]
 
-    def forward(self, ids: Tensor, cache: Sequence[Cache] | None = None) -> Tensor:
+    def forward_padded(self, ids, cache, padding, *, last=None):
+        return self(ids, cache, last=last, padding=padding)
+
+    def forward(
+        self,
+        ids: Tensor,
+        cache: Sequence[Cache] | None = None,
+        *,
+        last: int | None = None,
+        padding: Sequence[int] | None = None,
+    ) -> Tensor:
         kept = KnownCache() if cache is None else cache[0]
         end = kept.time + ids.shape[-1]
-        assert end <= self.config.context_length
+        skipped = torch.tensor(padding or 0, device=ids.device)[..., None]
+        assert end - int(skipped.min()) <= self.config.context_length
         self.seen.append(ids)
         self.modes.append(any(part.training for part in self.modules()))
         place = torch.arange(kept.time + 1, end + 1, device=ids.device)
-        total = kept.total + (place * (ids + 1)).cumsum(-1)
-        kept.time, kept.total = end, total[..., -1:]
-        return self.rows[total % len(self.rows)]
+        place = (place - skipped).clamp(min=0)
+        before = ids[..., :0] if kept.totals is None else kept.totals
+        total = (place * (ids + 1)).cumsum(-1) + (before[..., -1:] if before.shape[-1] else 0)
+        kept.time, kept.totals = end, torch.cat([before, total], dim=-1)
+        rows = self.rows[total % len(self.rows)]
+        return rows if last is None else rows[..., -last:, :]
 
 
 @st.composite

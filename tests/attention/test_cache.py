@@ -154,6 +154,77 @@ def test_caches_apart(cache, first, second, window):
     assert_same(in_turns(read(first), read(second)), [list(read(first)), list(read(second))])
 
 
+@given(st.none() | sizes(1, 4), sizes(0, 4), rows(), st.data())
+@example(20, 6, [(torch.ones(12, 300, 2).cumsum(-2), torch.ones(12, 300, 2).cumsum(-2))], None)
+def test_truncated_is_never_read(cache, window, spare, chunks, data):
+    """After each chunk some of the last tokens are taken back, and the text goes on otherwise."""
+    memory = cache.Cache(window, spare=spare)
+    one = [x.new_full((*x.shape[:-2], 1, x.shape[-1]), 5.0) for x in chunks[0]]
+    seen = [part[..., :0, :] for part in chunks[0]]
+    for mode, chunk in zip(["gradients", "none"] * 3, chunks, strict=False):
+        for new in (chunk, one):
+            seen = [torch.cat(pair, dim=-2) for pair in zip(seen, new, strict=True)]
+            with MODES[mode]():
+                returned = memory.append(*new)
+            reads = memory.time if window is None else window - 1 + new[0].shape[-2]
+            for ours, theirs in zip(returned, seen, strict=True):
+                assert ours.shape[-2] >= min(reads, memory.time)
+                assert_same(ours.clone(), theirs[..., theirs.shape[-2] - ours.shape[-2] :, :])
+        most = memory.time if window is None else min(spare, memory.time)
+        back = data.draw(st.integers(0, most), "taken back") if data else most
+        try:
+            memory.truncate(memory.time - back)
+        except ValueError as error:
+            raise AssertionError(f"cannot take back {back} tokens: {error}") from error
+        seen = [x[..., : x.shape[-2] - back, :] for x in seen]
+        assert memory.time == seen[0].shape[-2]
+        assert len(memory) <= memory.time
+    for time in (-1, memory.time + 1):
+        with rejects("time", time):
+            memory.truncate(time)
+    if window is not None and memory.time > len(memory) and window > 1:
+        with rejects("time", memory.time - len(memory)):  # its past is forgotten
+            memory.truncate(memory.time - len(memory))
+
+
+@given(st.lists(sizes(1, 6), min_size=1, max_size=3), st.none() | sizes(2, 5), st.data())
+@example([900, 30, 4], None, None)
+@example([900, 30, 4], 20, None)
+def test_joined_texts_end_together(cache, lengths, window, data):
+    end, memories, seen = max(lengths) + 3, [], []
+    for place, time in enumerate(lengths):
+        memory = cache.Cache(window)
+        memory.time = end - time
+        text = [torch.arange(2.0 * time).view(1, 1, time, 2) + 100 * place + n for n in (1, 2)]
+        memory.append(*text)
+        memories.append(memory)
+        seen.append(text)
+    expected = [
+        [x[:, :, -len(memory) :] for x in text] for text, memory in zip(seen, memories, strict=True)
+    ]
+    joined = memories[0].join(memories)
+    order = list(range(len(lengths)))[::-1]
+    if data is not None:
+        order = data.draw(st.permutations(order), "order")[: max(1, len(order) - 1)]
+    most = max(len(memory) for memory in memories)
+    longest = most if data is None else data.draw(st.integers(0, most), "longest")
+    for texts, kept in ((range(len(lengths)), most), (order, longest)):
+        if texts is order:
+            joined.select(texts, longest)
+        assert (joined.time, len(joined), joined.window) == (end + (texts is order), kept, window)
+        new = [torch.full((len(texts), 1, 1, 2), n) for n in (-1.0, -2.0)]
+        with torch.no_grad():
+            returned = [x.clone() for x in joined.append(*new)]
+        for row, text in enumerate(texts):
+            for ours, theirs, last in zip(returned, expected[text], new, strict=True):
+                whole = torch.cat([torch.zeros(1, 1, most, 2), theirs], dim=-2)[0, :, -most:]
+                more = [last[row]] * (1 + (texts is order))
+                wanted = torch.cat([whole, *more], dim=-2)
+                assert_same(ours[row], wanted[:, wanted.shape[-2] - kept - 1 :])
+        if window is not None:
+            break  # it forgets as it goes on, and has no last rows to select
+
+
 @given(st.none() | sizes(2), rows(least=1))
 def test_equals_hugging_face(cache, window, chunks):
     """Not for a window of 1, in which theirs keeps everything."""
@@ -209,3 +280,5 @@ def test_rejects_other_texts(cache, chunks, data):
 def test_rejects_empty_window(cache, window):
     with rejects("window", window):
         cache.Cache(window)
+    with rejects("spare", window - 1):
+        cache.Cache(2, spare=window - 1)

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import nanogpt
 import torch
+import writing
 
+from gptspec.generation.quantization import quantized
 from gptspec.gpt.config import GPTConfig
 from gptspec.gpt.model import GPT
 from gptspec.sampling.batches import Windows
@@ -101,8 +103,78 @@ def muon_step() -> Race:
     )
 
 
+def greedy_generation() -> Race:
+    ours = writing.model()
+    return Race(
+        name="greedy generation, SmolLM2's shape, float32, beside transformers",
+        ours=writing.writer(ours),
+        peer=writing.their_writer(writing.llama(ours)),
+        tokens=writing.N_TOKENS,
+    )
+
+
+def share_of_memory() -> Race:
+    ours = writing.model()
+    return Race(
+        name="the same, beside reading the weights once a token",
+        ours=writing.writer(ours),
+        peer=writing.memory(ours),
+        tokens=writing.N_TOKENS,
+    )
+
+
+def prefill() -> Race:
+    ours = writing.model()
+    return Race(
+        name="reading a prompt of 512 tokens, beside transformers",
+        ours=writing.prefill(ours),
+        peer=writing.their_prefill(writing.llama(ours)),
+        tokens=512,
+    )
+
+
+def eight_texts() -> Race:
+    ours = writing.model()
+    return Race(
+        name="eight texts at once, beside one after the other",
+        ours=writing.together(ours),
+        peer=writing.in_turn(ours),
+        tokens=8 * writing.N_TOKENS,
+    )
+
+
+def eight_bits() -> Race:
+    ours = writing.model()
+    return Race(
+        name="greedy generation in 8 bits, beside float32",
+        ours=writing.writer(quantized(ours)),
+        peer=writing.writer(ours),
+        tokens=writing.N_TOKENS,
+    )
+
+
+def drafting() -> Race:
+    target, draft = writing.easily_drafted()
+    return Race(
+        name="speculative decoding, a draft of 4 of 30 blocks that is always right, beside without",
+        ours=writing.drafted(target, draft),
+        peer=writing.writer(target),
+        tokens=writing.N_TOKENS,
+    )
+
+
 # One function a row; each builds what it needs when its turn comes.
-RACES: tuple[Callable[[], Race], ...] = (small_training_step, large_training_step, muon_step)
+RACES: tuple[Callable[[], Race], ...] = (
+    small_training_step,
+    large_training_step,
+    muon_step,
+    greedy_generation,
+    share_of_memory,
+    prefill,
+    eight_texts,
+    eight_bits,
+    drafting,
+)
 
 
 clock = time.perf_counter

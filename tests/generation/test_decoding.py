@@ -351,6 +351,7 @@ def test_rows_are_independent(decoding, logits, settings, data):
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
     any_settings(),
 )
+@example([5.0, 4.0], torch.float32, {"temperature": 0.0, "repetition_penalty": 9.0})
 def test_every_setting_decodes(decoding, values, dtype, settings):
     logits = torch.tensor([*values, 0.0], dtype=dtype)
     chosen = decoding.Decoding(**settings)

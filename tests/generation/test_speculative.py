@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gptspec.generation import decoding as single
 from gptspec.generation.decoding import Decoding
+from gptspec.gpt.model import GPT, GPTConfig
 from known import SEEDS, Known, decoding_settings, known_models, modes
 from strategies import (
     HALVES,
@@ -251,6 +252,56 @@ def test_generates_the_targets_texts(speculative, models, first, decoding, n_dra
             expected *= single.distribution(logits, decoding, torch.tensor(said))[token].item()
             said.append(token)
         assert_close(torch.tensor(chance), torch.tensor(expected), **in_float64(atol=1e-9))
+
+
+def gpt(seed, context_length, positions, window):
+    """A GPT of a few weights, all of them loud."""
+    config = GPTConfig(
+        vocab_size=VOCAB, context_length=context_length, d_model=4, n_layers=2, n_heads=2,
+        n_kv_heads=1, dropout=0.5, tied=False, positions=positions, window=window,
+    )  # fmt: skip
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = GPT(config)
+        for weight in model.parameters():
+            weight.normal_()
+    return model
+
+
+def gpts():
+    seeds, positions = st.integers(0, 9), st.sampled_from(["learned", "rotary", "alibi"])
+    windows = st.sampled_from([None, 1, 2, 3])
+    return st.builds(gpt, seeds, sizes(3, 24), positions, windows)
+
+
+@few
+@given(gpts(), gpts(), prompts(), sizes(0, 16), sizes(1, 5), st.booleans())
+@example(gpt(1, 300, "rotary", 20), gpt(2, 300, "learned", None), [0, 1, 2] * 80, 24, 6, True)
+def test_a_cache_changes_nothing(speculative, model, draft, prompt, n_tokens, n_drafted, training):
+    model.train(training)
+    try:
+        tokens = list(
+            speculative.generate(
+                model, draft, prompt, n_tokens, GREEDY, seed=0, n_drafted=n_drafted
+            )
+        )
+    except ValueError as error:
+        raise AssertionError(f"the cache cannot go back: {error}") from error
+    text, context_length = list(prompt), model.config.context_length
+    for _ in range(n_tokens):
+        logits = model.read(torch.tensor(text[-context_length:]))[-1]
+        text.append(int(single.greedy(logits)))
+    assert tokens == text[len(prompt) :]
+
+
+@given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), settings(), SEEDS)
+@example((known(VOCAB, 40, 1), known(VOCAB, 30, 2)), [0], 24, 5, Decoding(), 0)
+def test_reads_what_is_new(speculative, models, prompt, n_tokens, n_drafted, decoding, seed):
+    made = speculative.generate(*models, prompt, n_tokens, decoding, seed=seed, n_drafted=n_drafted)
+    length = len(prompt) + len(list(made))
+    for model in models:
+        if length <= model.config.context_length:
+            assert all(len(ids) <= n_drafted + 1 for ids in model.seen[1:])
 
 
 @given(pairs(), prompts(), sizes(0, 9), sizes(1, 4), settings(), SEEDS)

@@ -72,7 +72,7 @@ def gpt(context_length, seed, positions="rotary", window=None):
 
 
 def gpts():
-    positions = st.sampled_from(["learned", "rotary"])
+    positions = st.sampled_from(["learned", "rotary", "relative", "sinusoidal", "none"])
     return st.builds(gpt, sizes(3, 9), SEEDS, positions, st.sampled_from([None, 2]))
 
 
@@ -315,11 +315,54 @@ def test_reads_each_token_once(streaming, model, prompts, n_tokens):
         streaming, model, prompts, n_tokens, Decoding(), seeds=[0] * len(prompts), stop=[0]
     )
     # A row that has met its stop token was not read beyond the token before it.
-    longest = max(
-        len(prompt) + len(tokens) - (len(tokens) == n_tokens)
-        for prompt, tokens in zip(prompts, added, strict=True)
-    )
-    assert sum(ids.shape[-1] for ids in model.seen) == longest
+    readings = [len(tokens) + (len(tokens) < n_tokens) for tokens in added]
+    first, *others = [tuple(ids.shape) for ids in model.seen]
+    assert first == (len(prompts), max(map(len, prompts)))
+    under_way = [sum(count > step for count in readings) for step in range(1, max(readings))]
+    assert others == [(count, 1) for count in under_way]
+
+
+def joined(streaming, model, plan):
+    """What a batch adds to texts, each with the step at which it joins."""
+    batch, step = streaming.Batch(model), 0
+    added = {place: [] for place in range(len(plan))}
+    places = sorted(range(len(plan)), key=lambda place: plan[place][0])
+    numbers = {}
+    while places or len(batch):
+        while places and plan[places[0]][0] <= step:
+            _, prompt, n_tokens, decoding, seed, stop = plan[places[0]]
+            lent = list(prompt)
+            number = batch.join(iter(lent), n_tokens, decoding, seed=seed, stop=stop)
+            assert number == len(numbers)
+            numbers[number] = places.pop(0)
+        for number, token in batch.step():
+            assert type(token) is int
+            added[numbers[number]].append(token)
+        step += 1
+    assert batch.step() == []
+    return [added[place] for place in range(len(plan))]
+
+
+def plans():
+    prompt = st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6)
+    stop = st.sampled_from([(), (0,), (1, 2)])
+    text = st.tuples(sizes(0, 6), prompt, sizes(0, 8), settings(), SEEDS, stop)
+    return st.lists(text, min_size=1, max_size=4)
+
+
+@few
+@given(gpts() | known_models(VOCAB, sizes(1, 9)), plans())
+@example(
+    gpt(1_104, 2), [(n, [n % 4] * (1 + 340 * (n % 4)), 12, Decoding(), n, ()) for n in range(9)]
+)
+@example(gpt(9, 3, "learned", 3), [(2 * n, [1, 2], 12, Decoding(), n, ()) for n in range(5)])
+@example(gpt(20, 4, "alibi"), [(n, [3] * (1 + n), 12, Decoding(), n, ()) for n in range(5)])
+@example(gpt(20, 4, "sinusoidal"), [(n, [3] * (1 + n), 9, Decoding(), n, ()) for n in range(5)])
+def test_joins_as_if_alone(streaming, model, plan):
+    with keeps(model):
+        written = joined(streaming, model, plan)
+    for (_, prompt, n_tokens, decoding, seed, stop), tokens in zip(plan, written, strict=True):
+        assert tokens == alone(model, prompt, n_tokens, decoding, seed, stop)
 
 
 @given(known_models(TOKENIZER.vocab_size, sizes(1, 4)))
@@ -365,6 +408,8 @@ def test_rejects_what_cannot_begin(streaming, model, writer, below):
     for stranger in (below, VOCAB):
         with rejects("stop", stranger, VOCAB - 1):
             begin(stop=[stranger])
+    with rejects("ids", "[]"):
+        streaming.Batch(model).join([], 1, Decoding(), seed=0)
     with rejects("stop", TOKENIZER.vocab_size):
         stop = [TOKENIZER.vocab_size]
         streaming.stream(writer, TOKENIZER, "a", 1, Decoding(), seed=0, stop=stop)

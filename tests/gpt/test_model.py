@@ -322,6 +322,53 @@ def test_cached_is_full(model, shape, data):
         assert max(len(layer) for layer in cache) < shape["window"]
 
 
+@few
+@given(shapes(), sizes(1, 9), st.data())
+def test_last_are_the_last(model, shape, last, data):
+    gpt = build(model, shape)
+    ids = data.draw(texts(shape), "ids")
+    whole = gpt(ids)
+    assert_close(gpt(ids, last=last), whole[..., -last:, :])
+    cache = gpt.new_cache()
+    parts = data.draw(splits(ids))
+    for part in parts:
+        logits = gpt.read(part, cache, last=last)
+    assert_close(logits, whole[..., -min(last, parts[-1].shape[-1]) :, :])
+    with rejects("last", 1 - last):
+        gpt(ids, last=1 - last)
+
+
+@given(shapes(), st.integers(0, 40), st.data())
+@example(DEEP | {"positions": "alibi", "n_kv_heads": 4, "window": 7}, 100, None)
+@example(DEEP | {"positions": "rotary", "n_kv_heads": 4}, 0, None)
+def test_padded_is_alone(model, shape, begin, data):
+    gpt, longest = build(model, shape), shape["context_length"]
+    source = random.Random(begin if data is None else data.draw(seeds))
+    lengths = [source.randint(1, longest) for _ in range(source.randint(1, 4))]
+    alone = [
+        torch.tensor([source.randrange(shape["vocab_size"]) for _ in range(n)]) for n in lengths
+    ]
+    time = max(lengths)
+    ids = torch.stack([
+        torch.cat([torch.randint(shape["vocab_size"], (time - n,)), text])
+        for n, text in zip(lengths, alone, strict=True)
+    ])  # fmt: skip
+    padding = [begin + time - n for n in lengths]
+    cuts = [0, *(t for t in range(1, time) if source.random() < 0.3), time]
+    cache = gpt.new_cache()
+    for layer in cache:
+        layer.time = begin
+    with keeps(ids, gpt):
+        read = [gpt.read(ids[:, a:b], cache, padding=padding) for a, b in pairwise(cuts)]
+    logits = torch.cat(read, dim=-2)
+    for row, text, n in zip(logits, alone, lengths, strict=True):
+        assert_close(row[time - n :], gpt.read(text))
+    assert [layer.time for layer in cache] == [begin + time] * shape["n_layers"]
+    with rejects("context_length", longest):
+        more = torch.zeros(len(ids), longest + 1 - time + 1, dtype=torch.long)
+        gpt.read(more, cache, padding=padding)
+
+
 @given(shapes(), st.data())
 def test_computes_where_its_weights_are(model, shape, data):
     gpt = build(model, shape)

@@ -1,11 +1,14 @@
 """Cache: keys and values of the past are kept, so that only new tokens are computed."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from gptspec.attention.sliding_window import sliding_window_attention
-from gptspec.checks import check_at_least
+from gptspec.checks import check, check_at_least
 
 
 class Cache:
@@ -18,9 +21,11 @@ class Cache:
     Args:
         window: How many positions a token reads, itself included; None for the whole past.
             What no later token can read is forgotten.
+        spare: How many of the last tokens `truncate` can take back from a window; that many more
+            positions are kept. Without a window all can be taken back.
 
     Raises:
-        ValueError: If `window` is below 1.
+        ValueError: If `window` is below 1, or `spare` is negative.
 
     Examples:
         >>> cache = Cache(window=3)
@@ -32,10 +37,12 @@ class Cache:
         (torch.Size([1, 3, 2]), 6, 2)
     """
 
-    def __init__(self, window: int | None = None) -> None:
+    def __init__(self, window: int | None = None, *, spare: int = 0) -> None:
         if window is not None:
             check_at_least(1, window=window)
+        check_at_least(0, spare=spare)
         self.window = window
+        self.spare = spare
         self.time = 0
         self._rows: Tensor | None = None  # keys and values, with room for more
         self._first = self._end = 0  # of the rows that are kept
@@ -73,8 +80,63 @@ class Cache:
         self.time += new.shape[-2]
         self._end = end
         if self.window is not None:
-            self._first = max(self._first, end - (self.window - 1))
+            self._first = max(self._first, end - (self.window - 1) - self.spare)
         return read[0], read[1]
+
+    def truncate(self, time: int) -> None:
+        """Forget all tokens but the first `time`, as if the others had never been appended.
+
+        Raises:
+            ValueError: If there are fewer, or if what these tokens' successor reads is forgotten.
+
+        Examples:
+            >>> cache = Cache()
+            >>> keys, values = cache.append(torch.zeros(1, 5, 2), torch.zeros(1, 5, 2))
+            >>> cache.truncate(3)
+            >>> cache.time, len(cache)
+            (3, 3)
+        """
+        left = len(self) - (self.time - time)
+        needed = time if self.window is None else min(time, self.window - 1)
+        fits = 0 <= time <= self.time and left >= needed
+        check("time", time, fits, f"from {self.time - (len(self) - needed)} to {self.time}")
+        self._end -= self.time - time
+        self.time = time
+
+    def select(self, texts: Sequence[int], longest: int) -> None:
+        """Keep only some texts of a batch, by their places, and of them the `longest` last rows."""
+        if self._rows is not None:
+            first = max(self._first, self._end - longest)
+            self._rows = self._rows[:, list(texts), ..., first : self._end, :]
+            self._first, self._end = 0, self._end - first
+
+    @classmethod
+    def join(cls, caches: Sequence["Cache"]) -> "Cache":
+        """Return a cache of all texts of several batches that have the same time.
+
+        They end together; before a text that is shorter than others there are zeros.
+
+        Examples:
+            >>> caches = [Cache(), Cache()]
+            >>> for cache, time in zip(caches, (2, 1)):
+            ...     rows = torch.ones(1, 1, time, 1)
+            ...     keys, values = cache.append(rows, rows)
+            ...     cache.time = 2
+            >>> joined = Cache.join(caches)
+            >>> keys, values = joined.append(torch.ones(2, 1, 1, 1), torch.ones(2, 1, 1, 1))
+            >>> keys.flatten(1)
+            tensor([[1., 1., 1.],
+                    [0., 1., 1.]])
+        """
+        joined = cls(caches[0].window, spare=caches[0].spare)
+        longest = max(map(len, caches))
+        joined.time, joined._end = caches[0].time, longest
+        joined._rows = torch.cat([
+            F.pad(each._rows[..., each._first : each._end, :], (0, 0, longest - len(each), 0))
+            for each in caches
+            if each._rows is not None
+        ], dim=1)  # fmt: skip
+        return joined
 
     @staticmethod
     def _shape_of_a_row(rows: Tensor) -> tuple[int, ...]:

@@ -65,8 +65,10 @@ def top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "*batc
         Fan et al. 2018, section 5.4.
     """
     check_at_least(1, k=k)
-    order = logits.argsort(dim=-1, descending=True, stable=True)
-    return logits.scatter(-1, order[..., k:], -math.inf)
+    least = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]  # no sort of them all
+    above, tied = logits > least, logits == least
+    room = k - above.sum(dim=-1, keepdim=True)
+    return logits.masked_fill(~(above | tied & (tied.cumsum(dim=-1) <= room)), -math.inf)
 
 
 def top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*batch vocab"]:
@@ -110,6 +112,8 @@ def min_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*ba
         Nguyen et al. 2024, section 3.
     """
     check("p", p, 0 <= p <= 1, "from 0 to 1")
+    if p == 0:
+        return logits.clone()
     probabilities = _probabilities(logits)
     least = p * probabilities.amax(dim=-1, keepdim=True)
     return logits.masked_fill(probabilities < least, -math.inf)
@@ -196,16 +200,26 @@ def distribution(
         >>> distribution(torch.tensor([0.6, 0.3, 0.1]).log(), Decoding(top_k=2))
         tensor([0.6667, 0.3333, 0.0000])
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if previous is not None:
-        logits = apply_repetition_penalty(logits, previous, decoding.repetition_penalty)
-    largest = logits.amax(dim=-1)
-    if not largest.isfinite().all():
-        raise ValueError(f"logits must have a finite largest value in each row, got {largest}")
+    logits = _penalized(logits, decoding, previous)
     logits = apply_temperature(logits, decoding.temperature)
     if decoding.top_k is not None:
         logits = top_k(logits, decoding.top_k)
     return min_p(top_p(logits, decoding.top_p), decoding.min_p).softmax(dim=-1)
+
+
+def _penalized(
+    logits: Float[Tensor, "*batch vocab"],
+    decoding: Decoding,
+    previous: Int[Tensor, "*batch time"] | None,
+) -> Float[Tensor, "*batch vocab"]:
+    """Return the logits after the repetition penalty; each row's largest is finite."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if previous is not None and decoding.repetition_penalty != 1:
+        logits = apply_repetition_penalty(logits, previous, decoding.repetition_penalty)
+    largest = logits.amax(dim=-1)
+    if not largest.isfinite().all():
+        raise ValueError(f"logits must have a finite largest value in each row, got {largest}")
+    return logits
 
 
 def sample(
@@ -224,6 +238,8 @@ def sample(
         >>> sample(torch.tensor([[0.0, 9.0], [9.0, 0.0]]), Decoding(temperature=0.0), source)
         tensor([1, 0])
     """
+    if decoding.temperature == 0:  # one token has all the probability: nothing to sort or draw
+        return greedy(_penalized(logits, decoding, previous))
     probabilities = distribution(logits, decoding, previous)
     rows = probabilities.reshape(-1, logits.shape[-1])
     return torch.multinomial(rows, 1, generator=generator).view(logits.shape[:-1])
@@ -307,7 +323,7 @@ def next_logits(
     """
     context_length = model.config.context_length
     if text.shape[-1] <= context_length:
-        logits = model.read(text[..., cache[0].time :], cache)
+        logits = model.read(text[..., cache[0].time :], cache, last=1)
     else:  # every token has another place than before, so nothing kept is right any more
-        logits = model.read(text[..., -context_length:])
+        logits = model.read(text[..., -context_length:], last=1)
     return logits[..., -1, :]

@@ -1,11 +1,12 @@
 """Speculative decoding: a small model drafts, and the large one corrects in a single reading."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gptspec.attention.cache import Cache
 from gptspec.checks import check_at_least
 from gptspec.generation.decoding import Decoding, distribution, prompt_of, seeded
 from gptspec.gpt.model import GPT
@@ -61,7 +62,8 @@ def generate(
 ) -> Iterator[int]:
     """Continue a text as `model` would by itself, in fewer of its readings.
 
-    Each reading of the model yields at least one token, and at most `n_drafted + 1`.
+    Each reading of the model yields at least one token, and at most `n_drafted + 1`. Both models
+    read through caches, from which rejected guesses are taken back.
 
     Args:
         model: The target, whose text this is.
@@ -90,19 +92,29 @@ def generate(
 
     def steps() -> Iterator[int]:
         text, end = prompt, len(prompt) + n_tokens
+        caches = [each.new_cache(spare=n_drafted + 1) for each in (model, draft)]
+        target_reader, draft_reader = (model, caches[0]), (draft, caches[1])
         while len(text) < end:
             room = max(model.config.context_length - len(text), 0)
             ahead = min(n_drafted, end - len(text) - 1, room)
-            added = _step(model, draft, text, ahead, decoding=decoding, generator=generator)
+            added = _step(
+                target_reader, draft_reader, text, ahead, decoding=decoding, generator=generator
+            )
             text = torch.cat([text, added])
+            for cache in caches:
+                for layer in cache:  # all but the last token, which nobody has read yet
+                    layer.truncate(min(layer.time, len(text) - 1))
             yield from added.tolist()
 
     return steps()
 
 
+Reader = tuple[GPT, Sequence[Cache]]
+
+
 def _step(
-    model: GPT,
-    draft: GPT,
+    target_reader: Reader,
+    draft_reader: Reader,
     text: Int[Tensor, "time"],
     ahead: int,
     *,
@@ -111,10 +123,10 @@ def _step(
 ) -> Int[Tensor, "n_added"]:
     offered, read = [], text
     for _ in range(ahead):
-        offered.append(next_distributions(draft, read, 1, decoding))
+        offered.append(next_distributions(*draft_reader, read, 1, decoding))
         read = torch.cat([read, _draw(offered[-1], generator)])
     drafted = read[len(text) :]
-    target = next_distributions(model, read, ahead + 1, decoding)
+    target = next_distributions(*target_reader, read, ahead + 1, decoding)
     joint = outcomes(target, torch.cat([target[:0], *offered]), drafted)
     n_accepted, next_token = divmod(_draw(joint.view(1, -1), generator).item(), joint.shape[-1])
     return torch.cat([drafted[:n_accepted], drafted.new_tensor([next_token])])
@@ -127,13 +139,22 @@ def _draw(
 
 
 def next_distributions(
-    model: GPT, text: Int[Tensor, "time"], count: int, decoding: Decoding
+    model: GPT,
+    cache: Sequence[Cache],
+    text: Int[Tensor, "time"],
+    count: int,
+    decoding: Decoding,
 ) -> Float[Tensor, "count vocab"]:
     """Return from which distributions the last `count` tokens' successors are drawn.
 
-    One reading in evaluation mode, of as much of the text's end as the model can read.
+    One reading in evaluation mode: of what the cache does not hold yet, or of as much of the
+    text's end as the model can read.
     """
-    logits = model.read(text[-model.config.context_length :])[-count:]
+    context_length = model.config.context_length
+    if len(text) <= context_length:
+        logits = model.read(text[cache[0].time :], cache, last=count)
+    else:
+        logits = model.read(text[-context_length:], last=count)
     ends = range(len(text) - count + 1, len(text) + 1)
     rows = [distribution(row, decoding, text[:end]) for row, end in zip(logits, ends, strict=True)]
     return torch.stack(rows)

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gptspec.attention.cache import Cache
+from gptspec.attention.grouped_query import repeat_heads
 from gptspec.attention.multihead import merge_heads, split_heads
 from gptspec.attention.sliding_window import window_mask
 from gptspec.checks import check_at_least, check_dropout, check_multiple
+from gptspec.gpt.linear import Linear
 
 
 def attend(
@@ -19,7 +22,7 @@ def attend(
     values: Float[Tensor, "*batch kv_heads key_time d_head"],
     *,
     window: int | None = None,
-    score_bias: Float[Tensor, "heads query_time key_time"] | None = None,
+    score_bias: Float[Tensor, "*biased query_time key_time"] | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*batch heads query_time d_head"]:
     """Return what each query reads from the past in its window, through one kernel.
@@ -29,7 +32,7 @@ def attend(
         keys: Of all positions, in as many heads or fewer.
         values: Of all positions.
         window: How many positions a token reads, itself included; None for the whole past.
-        score_bias: Added to the scores.
+        score_bias: Added to the scores: for each head, or for each text and one or all heads.
         dropout: Share of the weights that are set to zero.
 
     Raises:
@@ -46,6 +49,7 @@ def attend(
                 [6.]])
     """
     query_time, key_time = queries.shape[-2], keys.shape[-2]
+    grouped = queries.shape[-3] != keys.shape[-3]
     whole_past = score_bias is None and (window is None or window >= key_time)
     mask, is_causal = None, False
     if whole_past and query_time == key_time:
@@ -57,7 +61,18 @@ def attend(
     if mask is not None and score_bias is not None:
         mask = score_bias.masked_fill(~mask, -math.inf)
         # As many axes as the queries have: the kernel is several times slower with fewer.
-        mask = mask.expand(*queries.shape[:-3], *mask.shape)
+        mask = mask.expand(*queries.shape[: queries.ndim - mask.ndim], *mask.shape)
+    if grouped and not queries.is_cuda:  # only a GPU's kernel reads shared heads in place
+        n_repeats = queries.shape[-3] // keys.shape[-3]
+        alike = mask is None or mask.ndim == 2 or mask.shape[-3] == 1  # for all heads
+        if alike and query_time == 1:  # a group's queries become rows of one head
+            rows = torch.unflatten(queries, -3, (-1, n_repeats)).squeeze(-2)
+            mixes = F.scaled_dot_product_attention(
+                rows, keys, values, attn_mask=mask, dropout_p=dropout
+            )
+            return mixes.flatten(-3, -2).unsqueeze(-2)
+        keys, values = repeat_heads(keys, n_repeats), repeat_heads(values, n_repeats)
+        grouped = False
     return F.scaled_dot_product_attention(
         queries,
         keys,
@@ -65,7 +80,7 @@ def attend(
         attn_mask=mask,
         dropout_p=dropout,
         is_causal=is_causal,
-        enable_gqa=queries.shape[-3] != keys.shape[-3],
+        enable_gqa=grouped,
     )
 
 
@@ -128,10 +143,10 @@ class Attention(nn.Module):
         self.window = window
         self.dropout = dropout
         d_kv = d_model // n_heads * n_kv_heads
-        self.query = nn.Linear(d_model, d_model, bias=bias)
-        self.key = nn.Linear(d_model, d_kv, bias=bias)
-        self.value = nn.Linear(d_model, d_kv, bias=bias)
-        self.output = nn.Linear(d_model, d_model, bias=bias)
+        self.query = Linear(d_model, d_model, bias=bias)
+        self.key = Linear(d_model, d_kv, bias=bias)
+        self.value = Linear(d_model, d_kv, bias=bias)
+        self.output = Linear(d_model, d_model, bias=bias)
 
     def new_cache(self) -> Cache:
         """Return an empty cache for a text, or a batch of texts, that this layer will read."""
@@ -142,7 +157,7 @@ class Attention(nn.Module):
         x: Float[Tensor, "*batch time d_model"],
         *,
         rotate: Callable[..., Tensor] | None = None,
-        score_bias: Float[Tensor, "heads time key_time"] | None = None,
+        score_bias: Float[Tensor, "*biased time key_time"] | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "*batch time d_model"]:
         """Return for each position what its heads read from it and its past.

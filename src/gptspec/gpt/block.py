@@ -85,7 +85,7 @@ class Block(nn.Module):
         x: Float[Tensor, "*batch time d_model"],
         *,
         rotate: Callable[..., Tensor] | None = None,
-        score_bias: Float[Tensor, "heads time key_time"] | None = None,
+        score_bias: Float[Tensor, "*biased time key_time"] | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "*batch time d_model"]:
         """Return each vector with what attention and feed-forward add to it.

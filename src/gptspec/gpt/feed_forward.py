@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gptspec.checks import check_at_least, check_dropout
+from gptspec.gpt.linear import Linear
 
 
 def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -62,8 +63,8 @@ class FeedForward(nn.Module):
         super().__init__()
         check_at_least(1, d_model=d_model, d_ff=d_ff)
         check_dropout(dropout)
-        self.up = nn.Linear(d_model, d_ff, bias=bias)
-        self.down = nn.Linear(d_ff, d_model, bias=bias)
+        self.up = Linear(d_model, d_ff, bias=bias)
+        self.down = Linear(d_ff, d_model, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:

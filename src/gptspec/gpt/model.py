@@ -1,5 +1,6 @@
 """The GPT: token ids in, and for every position a score for each token that might come next."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from gptspec import files
 from gptspec.attention.cache import Cache
+from gptspec.checks import check_at_least
 from gptspec.embeddings.token import TokenEmbedding
 from gptspec.gpt.block import Block, make_norm
 from gptspec.gpt.config import GPTConfig
+from gptspec.gpt.linear import Linear, packing
 from gptspec.gpt.positions import make_positions
 
 __all__ = ["GPT", "GPTConfig", "parameter_count"]
@@ -47,28 +50,41 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = make_norm(config)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.head = Linear(config.d_model, config.vocab_size, bias=False)
         self._draw_projections()
         if config.tied:
             self.head.weight = self.tokens.weight
 
-    def new_cache(self) -> list[Cache]:
-        """Return what the blocks will keep of a text, or a batch of texts, read in parts."""
-        return [Cache(self.config.window) for _ in self.blocks]
+    def new_cache(self, *, spare: int = 0) -> list[Cache]:
+        """Return what the blocks will keep of a text, or a batch of texts, read in parts.
+
+        Args:
+            spare: How many of the last tokens can be taken back, in a model with a window.
+        """
+        return [Cache(self.config.window, spare=spare) for _ in self.blocks]
 
     def forward(
-        self, ids: Int[Tensor, "*batch time"], cache: Sequence[Cache] | None = None
-    ) -> Float[Tensor, "*batch time vocab"]:
+        self,
+        ids: Int[Tensor, "*batch time"],
+        cache: Sequence[Cache] | None = None,
+        *,
+        last: int | None = None,
+    ) -> Float[Tensor, "*batch last vocab"]:
         """Return the logits of the token that follows each position.
 
         Args:
             ids: A text, or the part that follows what `cache` holds.
             cache: From `new_cache`; receives what this part adds.
+            last: How many of the last positions are asked for, since the head is a large part of
+                the work; None for all.
 
         Raises:
-            ValueError: If an id is no token, there are more than `context_length` of them, or the
-                cache is of other texts or another model.
+            ValueError: If an id is no token, there are more than `context_length` of them, `last`
+                is below 1, or the cache is of other texts or another model.
         """
+        if last is not None:
+            check_at_least(1, last=last)
+            return self.head(self.hidden_states(ids, cache)[..., -last:, :])
         return self.head(self.hidden_states(ids, cache))
 
     def hidden_states(
@@ -90,26 +106,84 @@ class GPT(nn.Module):
         score_bias = self.positions.score_bias(  # once for all blocks
             time, kept + time, dtype=x.dtype, device=x.device
         )
+        return self._through_blocks(x, score_bias, caches)
+
+    def forward_padded(
+        self,
+        ids: Int[Tensor, "batch time"],
+        cache: Sequence[Cache],
+        padding: Sequence[int],
+        *,
+        last: int | None = None,
+    ) -> Float[Tensor, "batch last vocab"]:
+        """Return the logits of texts that end together, with padding before the shorter ones.
+
+        Args:
+            ids: The texts, or the part that follows what `cache` holds; in padding any tokens.
+            cache: Receives what this part adds.
+            padding: How many places there are before the first token of each text, those in the
+                cache included. They are not read, and what is returned for them says nothing.
+            last: As in `forward`.
+
+        Raises:
+            ValueError: As in `forward`.
+        """
+        time, start, kept = ids.shape[-1], cache[0].time, len(cache[0])
+        rows = []
+        for row, skipped in zip(ids, padding, strict=True):
+            first = min(max(skipped - start, 0), time)  # place of the first token in this part
+            own = max(start + first - skipped, 0)  # and in its text
+            if own + time - first > self.config.context_length:
+                raise ValueError(
+                    f"{own + time - first} tokens exceed "
+                    f"context_length={self.config.context_length}; shorten the text"
+                )
+            x = self.positions.embed(self.tokens(row[first:]), own)
+            rows.append(nn.functional.pad(x, (0, 0, first, 0)))
+        x = self.dropout(torch.stack(rows))
+        bias = self.positions.score_bias(time, kept + time, dtype=x.dtype, device=x.device)
+        hidden = [skipped - start + kept for skipped in padding]
+        bias = _hide_padding(bias, hidden, time, kept + time, like=x)
+        x = self._through_blocks(x, bias, cache)
+        return self.head(x if last is None else x[..., -last:, :])
+
+    def _through_blocks(
+        self,
+        x: Float[Tensor, "*batch time d_model"],
+        score_bias: Float[Tensor, "*biased time key_time"] | None,
+        caches: Sequence[Cache | None],
+    ) -> Float[Tensor, "*batch time d_model"]:
+        """Return what the blocks and the last norm make of embedded tokens."""
         for block, layer_cache in zip(self.blocks, caches, strict=True):
             x = block(x, rotate=self.positions.rotate, score_bias=score_bias, cache=layer_cache)
         return self.norm(x)
 
     @torch.no_grad()
     def read(
-        self, ids: Int[Tensor, "*batch time"], cache: Sequence[Cache] | None = None
-    ) -> Float[Tensor, "*batch time vocab"]:
+        self,
+        ids: Int[Tensor, "*batch time"],
+        cache: Sequence[Cache] | None = None,
+        *,
+        last: int | None = None,
+        padding: Sequence[int] | None = None,
+    ) -> Float[Tensor, "*batch last vocab"]:
         """Return the logits without dropout, and nothing to learn from: for all but training.
 
         Each of the model's modules is in its own mode again afterwards.
         """
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
+        in_training = [module for module in self.modules() if module.training]
         try:
-            logits: Tensor = self(ids, cache)
+            for module in in_training:
+                module.training = False
+            with contextlib.nullcontext() if not cache else packing(new_text=not cache[0].time):
+                if padding is None or cache is None:
+                    logits: Tensor = self(ids, cache, last=last)
+                else:
+                    logits = self.forward_padded(ids, cache, padding, last=last)
             return logits
         finally:
-            for module, training in modes.items():
-                module.training = training
+            for module in in_training:
+                module.training = True
 
     @torch.no_grad()
     def _draw_projections(self) -> None:
@@ -160,6 +234,31 @@ class GPT(nn.Module):
         if config.tied:
             model.head.weight = model.tokens.weight
         return model
+
+
+def _hide_padding(
+    bias: Float[Tensor, "heads time key_time"] | None,
+    padding: Sequence[int],
+    time: int,
+    key_time: int,
+    *,
+    like: Tensor,
+) -> Float[Tensor, "*biased time key_time"] | None:
+    """Return a bias for each text's scores, by which no token reads padding but padding itself.
+
+    Args:
+        bias: What positions add to the scores of all texts.
+        padding: How many of the keys are padding, in each text.
+        time: How many of the last keys have queries.
+        key_time: How many keys there are.
+        like: A tensor of the scores' type, where they are.
+    """
+    if max(padding) <= 0:
+        return bias
+    keys = torch.arange(key_time, device=like.device)
+    hidden = keys < torch.tensor(padding, device=like.device)[:, None, None, None]
+    itself = keys == keys[key_time - time :, None]  # a softmax needs something to read
+    return torch.where(hidden & ~itself, -math.inf, like.new_zeros(()) if bias is None else bias)
 
 
 def parameter_count(config: GPTConfig) -> int:

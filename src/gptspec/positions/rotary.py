@@ -8,6 +8,8 @@ from torch import Tensor
 
 from gptspec.checks import check, check_at_least, check_positive
 
+LONGEST_KEPT = 2**16  # positions in a table that is kept
+
 
 def angles(
     time: int,
@@ -64,12 +66,24 @@ def _table(
 
 @lru_cache(maxsize=8)
 def _kept_table(
-    time: int, d_head: int, start: int, theta: float, *, dtype: torch.dtype, device: torch.device
+    time: int, d_head: int, theta: float, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[Float[Tensor, "time half"], Float[Tensor, "time half"]]:
-    """Return the same as `_table`, kept for the other layers and the next steps."""
+    """Return the table of the first positions, kept for the other layers and the next steps."""
     # What is made in inference mode could never be used in training.
     with torch.inference_mode(False):
+        return _table(time, d_head, 0, theta, dtype=dtype, device=device)
+
+
+def _part_of_kept_table(
+    time: int, d_head: int, start: int, theta: float, *, dtype: torch.dtype, device: torch.device
+) -> tuple[Float[Tensor, "time half"], Float[Tensor, "time half"]]:
+    """Return the same as `_table`, from one that holds all positions up to a power of two."""
+    end = start + time
+    if end > LONGEST_KEPT or start < 0:
         return _table(time, d_head, start, theta, dtype=dtype, device=device)
+    room = max(256, 1 << (end - 1).bit_length())
+    cos, sin = _kept_table(room, d_head, theta, dtype=dtype, device=device)
+    return cos[start:end], sin[start:end]
 
 
 def _turn(
@@ -86,7 +100,7 @@ def _turn(
     plain = type(x) is Tensor and not torch.compiler.is_compiling()
     # 16 bits are too few for a cosine near 1, so products are taken in 32, and rounded at the end.
     wide = torch.promote_types(x.dtype, torch.float32)
-    table = _kept_table if plain else _table
+    table = _part_of_kept_table if plain else _table
     cos, sin = table(time, d_head, start, theta, dtype=wide, device=x.device)
     return first * cos - second * sin, second * cos + first * sin
 

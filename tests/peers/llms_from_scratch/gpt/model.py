@@ -73,14 +73,16 @@ class GPT(ch04.GPTModel):
             if isinstance(norm, ch04.LayerNorm):
                 rename(norm, scale="weight", shift="bias")
 
-    def forward(self, ids):
+    def forward(self, ids, last=None):
+        if last is not None:
+            raise NotImplementedError
         logits = super().forward(ids.reshape(-1, ids.shape[-1]))
         return logits.view(*ids.shape, -1)
 
     def save(self, folder):
         raise NotImplementedError
 
-    def read(self, ids):
+    def read(self, ids, cache=None, **options):
         raise NotImplementedError
 
     def new_cache(self):

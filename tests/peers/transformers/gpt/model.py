@@ -59,7 +59,9 @@ class GPT(GPT2LMHeadModel):
         else:
             super().__setattr__("lm_head" if name == "head" else name, value)
 
-    def forward(self, ids):
+    def forward(self, ids, last=None):
+        if last is not None:
+            raise NotImplementedError
         assume(ids.numel())  # the library takes no text without tokens
         logits = super().forward(ids if ids.ndim > 1 else ids[None]).logits
         return logits.view(*ids.shape, -1)
@@ -67,7 +69,7 @@ class GPT(GPT2LMHeadModel):
     def save(self, folder):
         raise NotImplementedError  # transformers has a format of its own
 
-    def read(self, ids):
+    def read(self, ids, cache=None, **options):
         raise NotImplementedError
 
     def new_cache(self):
