@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from litspec.outcomes import Expectation, Kind, Outcome, Trial, classify, difference
+from litspec.outcomes import (
+    Expectation,
+    Kind,
+    NotOfferedError,
+    Outcome,
+    Trial,
+    classify,
+    difference,
+    lacking,
+)
 
 ERRORS = st.sampled_from(
     [
@@ -74,3 +83,55 @@ def test_a_failure_without_numbers_is_no_difference_as_declared():
 def test_the_largest_of_several_differences_is_taken():
     error = AssertionError("Absolute difference: 0.25\nGreatest absolute difference: 3e2 at")
     assert difference(error) == 300
+
+
+THEIRS = """
+class Thing:
+    known = 1
+    def __getattr__(self, name):
+        raise AttributeError(f"no {name}", name=name)
+    def wrong(self):
+        return self.known.absent
+    def one(self, first, *, second=2):
+        return first
+    def inner(self):
+        return self.one()
+def offered(): raise NotImplementedError("windows")
+def refuses(): raise NotOfferedError("double (is it doubled?)")
+def mismatched(): raise ValueError("takes")
+def other(): return 1 + "a"
+"""
+theirs = {"NotOfferedError": NotOfferedError}
+exec(compile(THEIRS, "theirs.py", "exec"), theirs)
+thing = theirs["Thing"]()
+
+
+@pytest.mark.parametrize(
+    ("ask", "lacks"),
+    [
+        (theirs["offered"], "windows"),
+        (theirs["refuses"], "double (is it doubled?)"),
+        (lambda: thing.absent, "absent"),  # raised in their `__getattr__`, asked for here
+        (lambda: int.absent, "absent"),
+        (thing.wrong, None),  # their own fault, in their own code
+        (thing.inner, None),
+        (theirs["mismatched"], None),
+        (theirs["other"], None),
+        (lambda: 1 + "a", None),
+        (lambda: thing.one(), "first"),  # noqa: PLW0108 — the call is the law's
+        (lambda: thing.one(1, third=3), "third"),
+        (lambda: thing.one(1, first=3), "first"),
+        (lambda: thing.one(1, 2, 3), "Thing.one() takes 2 positional arguments but 4 were given"),
+    ],
+)
+def test_what_code_lacks_is_what_a_law_asked_for_in_vain(ask, lacks):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        ask()
+    error = caught.value
+    # Only what a law does counts: pytest's own lines are left out.
+    error = error.with_traceback(caught.tb.tb_next)
+    assert lacking(error, lambda file: file == __file__) == lacks
+
+
+def test_an_error_from_nowhere_lacks_nothing():
+    assert lacking(AttributeError("no traceback", name="a"), lambda _: True) is None
