@@ -176,10 +176,11 @@ class GPT(nn.Module):
             for module in in_training:
                 module.training = False
             with contextlib.nullcontext() if not cache else packing(new_text=not cache[0].time):
+                asked = {} if last is None else {"last": last}
                 if padding is None or cache is None:
-                    logits: Tensor = self(ids, cache, last=last)
+                    logits: Tensor = self(ids, cache, **asked)
                 else:
-                    logits = self.forward_padded(ids, cache, padding, last=last)
+                    logits = self.forward_padded(ids, cache, padding, **asked)
             return logits
         finally:
             for module in in_training:
