@@ -90,6 +90,21 @@ def diagnosis(session: nox.Session) -> None:
 
 
 @nox.session
+def foreign(session: nox.Session) -> None:
+    """Measure how often the diagnosis is right on code that was not made from the book's."""
+    install(session, "tests", "site")
+    session.run("python", "tests/benchmarks/foreign.py", *session.posargs)
+
+
+@nox.session
+def strangers(session: nox.Session) -> None:
+    """Judge strangers' code, nanoGPT's from your copy: nox -s strangers -- nanoGPT/model.py."""
+    install(session, "tests", "site")
+    session.install("--no-deps", "-r", "tests/strangers/packages.txt")
+    session.run("python", "tests/benchmarks/strangers.py", *session.posargs)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """See how many faults the laws catch that were written without a look at the laws."""
     install(session, "tests", "site")

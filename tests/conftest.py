@@ -17,8 +17,9 @@ settings.load_profile("laws")
 
 torch.set_num_threads(1)  # 2 to 4 times faster on small tensors
 
-# Adapters need their peers, and are loaded by `--peers`; a visit to the site has its own session.
-collect_ignore_glob = ["peers/*", "browser/*"]
+# Adapters need what they adapt, and are loaded by `--peers` or `nox -s strangers`; a visit to the
+# site has its own session.
+collect_ignore_glob = ["peers/*", "strangers/*", "browser/*"]
 
 TYPES = ("float64", "float32", "bfloat16")
 
@@ -46,9 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes many seconds; runs with --slow")
     if config.getoption("--peers") or config.getoption("--yours"):
-        settings.load_profile("peers")
+        settings.load_profile("peers" if config.getoption("--peers") else "yours")
     if (examples := config.getoption("--examples")) is not None:
-        settings.register_profile("few", settings.get_profile("laws"), max_examples=examples)
+        settings.register_profile("few", settings.get_profile("peers"), max_examples=examples)
         settings.load_profile("few")
     torch.set_default_dtype(getattr(torch, config.getoption("--dtype")))
     device = config.getoption("--device")

@@ -21,6 +21,9 @@ def register() -> None:
     settings.register_profile(  # for `--peers`: examples of a kind a peer lacks are passed over
         "peers", settings.get_profile("laws"), suppress_health_check=list(HealthCheck)
     )
+    settings.register_profile(  # for `litspec judge`: a first answer, in seconds
+        "yours", settings.get_profile("peers"), max_examples=25
+    )
 
     # Hypothesis also draws constants that it finds in whatever modules are loaded. What a law sees
     # must not depend on which other laws ran before, nor on whose code is on trial.

@@ -5,6 +5,8 @@ built, lends it the weights that the book's class has, and hands it the axes tha
 """
 
 import functools
+import inspect
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -20,17 +22,22 @@ def adapt(
     weights: Mapping[str, str],
     transposed: Collection[str] = (),
     batch_axes: int | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> type[nn.Module]:
     """Return a class that is built and read like the book's, and computes what another does.
 
     Args:
         like: The book's class, which says what the weights are called and how they are shaped.
         build: Returns the other module, from the arguments of the book's class. What it cannot
-            build it refuses with a `NotImplementedError`, and the laws pass over such examples.
+            build it refuses with a `NotImplementedError` (see `only`), and the laws pass over
+            such examples.
         weights: By the book's name of a part or parameter, the other's name of it. A `+` joins
-            what the other keeps as one: `{"query+key+value": "c_attn", "output": "c_proj"}`.
+            what the other keeps as one: `{"query+key+value": "c_attn", "output": "c_proj"}`; a
+            `*` stands for the number of a layer: `{"blocks.*.attention_norm": "h.*.ln_1"}`.
         transposed: The other's names of matrices that it keeps the other way round.
         batch_axes: How many batch axes the other wants; None if it takes any number.
+        call: How the other is called, if not simply with the input: with the other module first,
+            `lambda model, ids: model(ids)[0]`, say.
 
     Examples:
         A class of its own names, which wants exactly one batch axis:
@@ -44,8 +51,7 @@ def adapt(
         ...         batch, time, n = x.shape
         ...         return self.c_proj(nn.functional.gelu(self.c_fc(x), approximate="tanh"))
         >>> def build(d_model, d_ff, *, dropout=0.0, bias=True):
-        ...     if d_ff != 4 * d_model or dropout or not bias:
-        ...         raise NotImplementedError
+        ...     only(locals(), d_ff=4 * d_model, dropout=0.0, bias=True)
         ...     return MLP(d_model)
         >>> names = {"up": "c_fc", "down": "c_proj"}
         >>> Theirs = adapt(FeedForward, build, weights=names, batch_axes=1)
@@ -66,6 +72,11 @@ def adapt(
                 ours = like(*args, **kwargs)
             except ValueError:
                 return  # the other accepted what the book refuses: the laws shall see that
+            for name, value in vars(ours).items():
+                if not name.startswith("_") and name != "training":
+                    setattr(self, name, value)
+            for part in ours.modules():  # these are never called
+                vars(part)["register_forward_pre_hook"] = _no_hooks
             for name, part in ours.named_children():
                 self.add_module(name, part)
             for name, parameter in ours.named_parameters(recurse=False):
@@ -94,19 +105,114 @@ def adapt(
             return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
         def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            kwargs = {name: value for name, value in kwargs.items() if value is not None}
             self.theirs.train(self.training)
             lent = {}
             for name, parts in theirs_and_ours(self, weights):
                 value = torch.cat(parts) if len(parts) > 1 else parts[0]
-                lent[name] = value.mT if _matrix(name) in transposed else value
+                lent[f"other.{name}"] = value.mT if _matrix(name) in transposed else value
+            called = _Called(self.theirs, call)
+            try:
+                inspect.signature(call or self.theirs.forward).bind(
+                    *([x] if call is None else [self.theirs, x]), *args, **kwargs
+                )
+            except TypeError as error:
+                raise NotImplementedError(", ".join(kwargs) or str(error)) from None
 
-            def call(x: Tensor) -> Any:
-                return functional_call(self.theirs, lent, (x, *args), kwargs)
+            def compute(x: Tensor) -> Any:
+                return functional_call(called, lent, (x, *args), kwargs)
 
-            return call(x) if batch_axes is None else in_batch_axes(call, x, batch_axes)
+            if batch_axes is None:
+                return compute(x)
+            return in_batch_axes(compute, x, batch_axes, own=2 if x.is_floating_point() else 1)
 
     Adapted.__name__ = Adapted.__qualname__ = like.__name__
     return Adapted
+
+
+def _no_hooks(*_: object, **__: object) -> None:
+    raise NotImplementedError("hooks on parts")
+
+
+class _Called(nn.Module):
+    """Another module, and how it is called."""
+
+    def __init__(self, other: nn.Module, call: Callable[..., Any] | None) -> None:
+        super().__init__()
+        self.other = other
+        self.call = call
+        self.training = other.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.call is None:
+            return self.other(*args, **kwargs)
+        return self.call(self.other, *args, **kwargs)
+
+
+def only(given: object, /, **offered: object) -> None:
+    """Refuse what is asked for where it is not what code offers, so that laws pass over it.
+
+    Args:
+        given: A configuration, or `locals()` as the first line of a `build`.
+        offered: The one value that each argument may have.
+
+    Raises:
+        NotImplementedError: If an argument has another value; it names the argument.
+
+    Examples:
+        >>> only({"d_in": 3, "d_out": 4}, d_in=4)
+        Traceback (most recent call last):
+        NotImplementedError: another d_in
+    """
+    for name, value in offered.items():
+        if (given[name] if isinstance(given, Mapping) else getattr(given, name)) != value:
+            raise NotImplementedError(f"another {name}")
+
+
+ATTENTION = {"query+key+value": "c_attn", "output": "c_proj"}
+FEED_FORWARD = {"up": "c_fc", "down": "c_proj"}
+BLOCK = {"attention_norm": "ln_1", "feed_forward_norm": "ln_2"}
+BLOCK |= {f"attention.{ours}": f"attn.{theirs}" for ours, theirs in ATTENTION.items()}
+BLOCK |= {f"feed_forward.{ours}": f"mlp.{theirs}" for ours, theirs in FEED_FORWARD.items()}
+GPT = {"tokens": "transformer.wte", "positions": "transformer.wpe", "norm": "transformer.ln_f"}
+GPT |= {f"blocks.*.{ours}": f"transformer.h.*.{theirs}" for ours, theirs in BLOCK.items()}
+
+
+def gpt2_names(concept: str) -> dict[str, str]:
+    """Return what GPT-2's parts are called in OpenAI's code, and in most that came after it.
+
+    Args:
+        concept: The last part of a concept's path: multihead, feed_forward, block or model.
+
+    Examples:
+        >>> gpt2_names("feed_forward")
+        {'up': 'c_fc', 'down': 'c_proj'}
+    """
+    return {"multihead": ATTENTION, "feed_forward": FEED_FORWARD, "block": BLOCK, "model": GPT}[
+        concept
+    ]
+
+
+def gpt2_sizes(config: Any, **offered: object) -> dict[str, int]:
+    """Return the sizes of a GPT-2 by their usual names, and refuse what is none.
+
+    Args:
+        config: The book's `GPTConfig`.
+        offered: Further arguments of which code offers one value, as in `only`.
+
+    Raises:
+        NotImplementedError: If the configuration asks for another kind than GPT-2's.
+    """
+    kinds = {"positions": "learned", "norm": "layer", "feed_forward": "gelu", "norm_eps": 1e-5}
+    only(config, **kinds, n_kv_heads=None, window=None, tied=True, **offered)
+    only(config, feed_forward_width=4 * config.d_model)
+    return {
+        "n_embd": config.d_model,
+        "n_head": config.n_heads,
+        "n_layer": config.n_layers,
+        "vocab_size": config.vocab_size,
+        "block_size": config.context_length,
+    }
 
 
 def _matrix(name: str) -> str:
@@ -124,13 +230,22 @@ def theirs_and_ours(
     """
     own: dict[str, Tensor] = dict(module.named_parameters())
     for ours, theirs in weights.items():
-        parts = ours.split("+")
-        if parts[0] in own:
-            yield theirs, [own[part] for part in parts]
-            continue
-        for kind in ("weight", "bias"):
-            if f"{parts[0]}.{kind}" in own:
-                yield f"{theirs}.{kind}", [own[f"{part}.{kind}"] for part in parts]
+        for at in itertools.count():
+            lent = list(_lent(own, ours.replace("*", str(at)), theirs.replace("*", str(at))))
+            yield from lent
+            if "*" not in ours or not lent:
+                break
+
+
+def _lent(own: dict[str, Tensor], ours: str, theirs: str) -> Iterator[tuple[str, list[Tensor]]]:
+    place, dot, joined = ours.rpartition(".")
+    parts = [place + dot + part for part in joined.split("+")]
+    if parts[0] in own:
+        yield theirs, [own[part] for part in parts]
+        return
+    for kind in ("weight", "bias"):
+        if f"{parts[0]}.{kind}" in own:
+            yield f"{theirs}.{kind}", [own[f"{part}.{kind}"] for part in parts]
 
 
 def in_batch_axes(call: Callable[[Tensor], Any], x: Tensor, count: int, own: int = 2) -> Any:

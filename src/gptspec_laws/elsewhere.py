@@ -64,7 +64,7 @@ def judge(
     module = _module(page, code, names)
     with _torch_as_it_was():
         return judge_object(
-            book(), page, module, "--hypothesis-profile=peers", seconds=seconds, explain=explain
+            book(), page, module, "--hypothesis-profile=yours", seconds=seconds, explain=explain
         )
 
 
@@ -93,7 +93,7 @@ def laws(concept: str, code: Any = None, **names: Any) -> type:
     module = open_module(_module(page, code, names))
     properties = vars(_law_module(page.law_file))
     tests = {
-        law.property: _test(law, properties[law.property], module)
+        law.property: _test(page, law, properties[law.property], module)
         for law in page.page.laws
         if not getattr(properties[law.property], "pytestmark", ())  # slow ones stay here
     }
@@ -119,26 +119,21 @@ def _module(concept: Concept, code: Any, names: dict[str, Any]) -> ModuleType:
     return module
 
 
-def _test(law: Law, property: Callable[..., None], module: ModuleType) -> Any:
+def _test(page: Concept, law: Law, property: Callable[..., None], module: ModuleType) -> Any:
     def test() -> None:
         watch = Watch(ours=lambda file: Path(file).is_relative_to(book().tests))
-        inner = getattr(getattr(property, "hypothesis", None), "inner_test", None)
         try:
             with _torch_as_it_was(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.set_default_dtype(torch.float64)
                 torch.set_num_threads(1)
-                if inner is not None:
-                    property.hypothesis.inner_test = watch.around(inner)  # type: ignore[attr-defined]
-                property(module)
+                with watch.over(property, str(page.law_file)):
+                    property(module)
         except MISSING as error:
             pytest.skip(f"not offered: {', '.join(watch.lacks) or error}")
         except BaseException as error:
             error.add_note(f"{law.id}: {law.statement}")
             raise
-        finally:
-            if inner is not None:
-                property.hypothesis.inner_test = inner  # type: ignore[attr-defined]
 
     test.__name__ = test.__qualname__ = law.property
     test.__doc__ = law.statement

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from litspec.examples import Fall
 from litspec.outcomes import Kind, Outcome, Trial
-from litspec.pages import Concept, Mistake
+from litspec.pages import Concept, LawKind, Mistake
 from litspec.report import Result
 
 GOOD_MATCH = 0.6
@@ -37,21 +37,45 @@ def suspects(concept: Concept, results: Iterable[Result]) -> set[Trial]:
     """Return the trials of mistakes that are worth a look, after foreign code was judged.
 
     A mistake is a suspect where the code breaks every law that must catch it, of those that had
-    something to judge. It is looked at by the laws that the code breaks, and no others.
+    something to judge. It is put to these laws first; if it falls as the code does, to the others
+    that the code breaks, those of mathematics only if its own are.
     """
     results = list(results)
     fell, told = broken(results), _laws(results, Outcome.FAILED, Outcome.PASSED)
-    return {
-        Trial(concept.path, law, Kind.MISTAKE, f"mistake:{mistake.name}")
-        for name, laws in fell.items()
-        for mistake in concept.page.mistakes
-        if (catching := _own(mistake) & told[name]) and catching <= laws
-        for law in laws
-    }
+    kinds = {law.name: law.kind for law in concept.page.laws}
+    found: set[Trial] = set()
+    for name, laws in fell.items():
+        seen = falls(results, name)
+        for mistake in concept.page.mistakes:
+            catching = own_laws(mistake) & told[name]
+            if not catching or not catching <= laws:
+                continue
+            put = {law for law in catching if law in seen}
+            theirs = _tried(results, f"mistake:{mistake.name}")
+            if put and put <= theirs.keys():
+                alike = {law: likeness(seen[law], theirs[law]) for law in put}
+                if _mean(alike) >= GOOD_MATCH:
+                    manners = all(kinds[law] is LawKind.ROBUSTNESS for law in catching)
+                    put = {law for law in laws if not manners or kinds[law] is LawKind.ROBUSTNESS}
+            trials = (
+                Trial(concept.path, law, Kind.MISTAKE, f"mistake:{mistake.name}") for law in put
+            )
+            found.update(trials)
+    return found
 
 
-def _own(mistake: Mistake) -> set[str]:
+def own_laws(mistake: Mistake) -> set[str]:
+    """Return the names of the laws that must catch a mistake."""
     return {law.partition(".")[2] for law in mistake.caught_by}
+
+
+def _tried(results: Iterable[Result], name: str) -> dict[str, Falls]:
+    """Return how a mistake went on the laws that it was put to, whether it fell or not."""
+    return {
+        result["law"]: [Fall(*one) if one else None for one in result.get("falls", ())]
+        for result in results
+        if result["implementation"] == name
+    }
 
 
 def falls(results: Iterable[Result], name: str) -> dict[str, Falls]:
@@ -90,30 +114,45 @@ def closest(
         for mistake, theirs in known.items()
         if theirs
     }
+    kinds = {law.name: law.kind for law in concept.page.laws}
     named: list[tuple[Mistake, float]] = []
     while left:
         scores = {
-            mistake: _score(own, left)
+            mistake: (not _manners(mistake, kinds), *_score(mistake, own, left))
             for mistake, own in alike.items()
             if any(law in left and own[law] >= EXPLAINED for law in own)
+            and _mean(_of_its_own(mistake, own)) >= GOOD_MATCH
         }
         best = max(scores, key=lambda mistake: scores[mistake], default=None)
-        if best is None or (alikeness := _mean(alike[best])) < GOOD_MATCH:
+        if best is None:
             break
-        named.append((best, alikeness))
+        named.append((best, _mean(_of_its_own(best, alike[best]))))
         left = {law: seen for law, seen in left.items() if alike[best].get(law, 0) < EXPLAINED}
         del alike[best]
     return named
+
+
+def _of_its_own(mistake: Mistake, alike: Mapping[str, float]) -> Mapping[str, float]:
+    """Return how alike a mistake is on the laws that must catch it, where it was put to them."""
+    own = own_laws(mistake)
+    return {law: share for law, share in alike.items() if law in own} or alike
+
+
+def _manners(mistake: Mistake, kinds: Mapping[str, LawKind]) -> bool:
+    """Return whether a mistake breaks no mathematics: bad input, devices, types, counts."""
+    return all(kinds[law] is LawKind.ROBUSTNESS for law in own_laws(mistake))
 
 
 def _mean(own: Mapping[str, float]) -> float:
     return sum(own.values()) / len(own)
 
 
-def _score(own: Mapping[str, float], left: Mapping[str, Falls]) -> tuple[float, float]:
-    """Return how alike a mistake is, and then how much of what is left it explains."""
-    explained = sum(alike for law, alike in own.items() if law in left)
-    return round(_mean(own), 2), explained / len(left)
+def _score(
+    mistake: Mistake, alike: Mapping[str, float], left: Mapping[str, Falls]
+) -> tuple[float, float, float]:
+    """Return how alike a mistake is on its own laws, how much it explains, and how alike on all."""
+    explained = sum(share for law, share in alike.items() if law in left) / len(left)
+    return round(_mean(_of_its_own(mistake, alike)), 2), explained, _mean(alike)
 
 
 def likeness(one: Falls, other: Falls) -> float:

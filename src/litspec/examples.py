@@ -6,18 +6,21 @@ import signal
 import textwrap
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hypothesis import reject
+from hypothesis import Phase, reject, settings
+from hypothesis.control import current_build_context
 from hypothesis.errors import UnsatisfiedAssumption
 
 from litspec.outcomes import NotOfferedError, difference, lacking
 
 LONG = 200  # items: above this a diff is of no use, and takes minutes
-ENOUGH = 20  # examples of a law, to tell how it falls
+ENOUGH = 12  # examples of a law, to tell how it falls
+IN_VAIN = 8  # examples that ask for a name in vain, and none that does not
+REFUSED = 150  # examples that an adapter refuses: then those that it does not are enough
 FAILING = re.compile(
     r"(?:Fail\w+|Falsifying) (?:test case|explicit example|example): \w+\(\n(?P<arguments>.*?)^\)",
     re.DOTALL | re.MULTILINE,
@@ -55,33 +58,49 @@ class Watch:
         ours: Whether a file is the laws' own: then examples that ask in vain for something are
             passed over, since foreign code is judged by what it offers. None for code that must
             offer all.
+        past: Marks of examples to pass over, since those that this one is compared with were.
+
+        refusals: How many examples may be passed over before the search ends.
 
     Attributes:
         falls: One for each example, None where it held.
+        passed: Marks of the examples that were passed over.
         lacks: What examples asked for in vain, and how many did.
         largest: The largest difference between numbers that an example showed.
     """
 
     go_on: bool = False
     ours: Callable[[str], bool] | None = None
+    past: Collection[str] = ()
+    refusals: int = REFUSED
     falls: list[Fall | None] = field(default_factory=list)
     lacks: Counter[str] = field(default_factory=Counter)
     largest: float | None = None
+    passed: set[str] = field(default_factory=set)
+    calls: Counter[int] = field(default_factory=Counter)
 
     @contextmanager
-    def over(self, item: Any) -> Iterator[None]:
-        """Watch the examples of a pytest item while it runs, or the item where it draws none."""
-        handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    def over(self, property: Any, file: str) -> Iterator[None]:
+        """Watch the examples of a property while it runs, or the test where it draws none.
+
+        Args:
+            property: The test function.
+            file: The law file that holds it.
+        """
+        handle = getattr(property, "hypothesis", None)
         inner: Any = handle and handle.inner_test
         if handle:
             handle.inner_test = self.around(inner)
         try:
             yield
+        except SeenEnoughError as enough:
+            if not self.falls:
+                raise NotOfferedError(", ".join(self.lacks)) from enough
         except (Exception, TimeLimitError) as error:
             if not handle and (name := self.lacking(error)) is not None:
                 raise NotOfferedError(name) from error
             if not handle or isinstance(error, TimeLimitError):
-                self.note(error, str(item.path))
+                self.note(error, file)
             raise
         finally:
             if handle:
@@ -93,7 +112,10 @@ class Watch:
         @functools.wraps(inner)
         def property(*args: Any, **kwargs: Any) -> None:
             if self.go_on and len(self.falls) >= ENOUGH:
-                return
+                raise SeenEnoughError
+            mark = self.mark() if self.ours else ""
+            if mark in self.past:
+                reject()
             try:
                 inner(*args, **kwargs)
                 self.falls.append(None)
@@ -102,12 +124,30 @@ class Watch:
             except Exception as error:
                 if (name := self.lacking(error)) is not None:
                     self.lacks[name] += 1
+                    self.passed.add(mark)
+                    if self.asked_enough(type(error) is NotImplementedError, self.lacks[name]):
+                        raise SeenEnoughError from error
                     reject()
                 self.note(error, inner.__code__.co_filename)
                 if not self.go_on:
                     raise
 
         return property
+
+    def asked_enough(self, refused: bool, times: int) -> bool:
+        """Return whether to look for no more examples of what code offers.
+
+        Args:
+            refused: Whether an adapter refused the last, which may depend on what was drawn.
+            times: How often the same was asked for in vain.
+        """
+        return self.lacks.total() >= self.refusals or not (refused or self.falls or times < IN_VAIN)
+
+    def mark(self) -> str:
+        """Return what tells the example at hand from others, the same whoever is judged."""
+        drawn = zlib.crc32(repr(current_build_context().data.choices).encode())
+        self.calls[drawn] += 1
+        return f"{drawn:x}.{self.calls[drawn]}"
 
     def lacking(self, error: BaseException) -> str | None:
         """Return what the law asked for in vain, where that is a reason to pass over."""
@@ -156,8 +196,28 @@ def is_long(value: object) -> bool:
     return len(value) + sum(len(item) for item in inner) > LONG
 
 
+class SeenEnoughError(BaseException):
+    """More examples would tell nothing new. Not an `Exception`: it ends the search for them."""
+
+
 class TimeLimitError(BaseException):
     """A law took too long. Not an `Exception`: Hypothesis would try to make it smaller."""
+
+
+@contextmanager
+def as_drawn(property: Any) -> Iterator[None]:
+    """In the block a property reports the first example that falls, and looks for none smaller."""
+    name = "_hypothesis_internal_use_settings"
+    before = getattr(property, name, None)
+    if before is None:
+        yield
+        return
+    phases = [phase for phase in before.phases if phase is not Phase.shrink]
+    setattr(property, name, settings(before, phases=phases))
+    try:
+        yield
+    finally:
+        setattr(property, name, before)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from litspec.report import Result
 SECONDS = 20.0  # time limit of a law
 SINGLE = 1e-4  # differences below may come from float32's 7 digits
 SHOWN = 3  # broken laws told at length
+# As pytest runs the laws on code that was not written here: nothing of the book's own suite.
+PLAIN = ("--override-ini=addopts=--import-mode=importlib", "--override-ini=filterwarnings=")
 WORDS = {
     Outcome.PASSED: "holds",
     Outcome.NOT_OFFERED: "to do",
@@ -131,6 +133,7 @@ def judge(
         explain: Whether to look for the mistake that the code resembles.
     """
     concepts = [project.concepts[path] for path in targets]
+    options = (*PLAIN, *options)
     pairs = [f"--yours={path}={target}" for path, target in targets.items()]
     seen = run(
         project, concepts, *pairs, *["--explain"] * explain, *options, f"--law-seconds={seconds}"
@@ -192,8 +195,7 @@ def judge_object(
                     str(concept.law_file),
                     f"--rootdir={project.root}",
                     f"--config-file={project.root / 'pyproject.toml'}",
-                    "--override-ini=addopts=--import-mode=importlib",
-                    "--override-ini=filterwarnings=",
+                    *PLAIN,
                     "-p",
                     "no:cacheprovider",
                     f"--laws-report={report}",

@@ -9,6 +9,7 @@ import doctest
 import functools
 import json
 import os
+import sys
 import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -24,15 +25,24 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from litspec import modes
 from litspec import report as reports
 from litspec.check import check_concept
-from litspec.diagnosis import suspects
-from litspec.examples import TimeLimitError, Watch, counterexample, is_long, time_limit
+from litspec.diagnosis import own_laws, suspects
+from litspec.examples import (
+    REFUSED,
+    TimeLimitError,
+    Watch,
+    as_drawn,
+    counterexample,
+    is_long,
+    time_limit,
+)
 from litspec.implementations import Implementation
 from litspec.modes import Mode
-from litspec.outcomes import Kind, Outcome, Trial, classify
-from litspec.pages import Concept, Law, Project
+from litspec.outcomes import MISSING, Kind, Outcome, Trial, classify
+from litspec.pages import Concept, Law, LawKind, Project
 from litspec.report import Result
 from litspec.witness import witness
 
+TOLD = 3  # broken laws of foreign code whose smallest example is looked for
 KEY = "litspec"  # of the properties that carry results
 SURVIVED = {
     True: "the law holds on this mistake: the law is too weak, or the mistake harmless",
@@ -113,6 +123,7 @@ class Laws:
         self.concepts = {concept.law_file: concept for concept in project.concepts.values()}
         self.results: dict[str, list[Result]] = {}
         self.judged: dict[object, Implementation] = {}
+        self.suspects: dict[str, tuple[int, set[Trial]]] = {}  # by how many results there were
         self.collect_examples = Sybil(
             [PythonCodeBlockParser(doctest_optionflags=config_flags(config))],
             patterns=["*.md"],
@@ -165,10 +176,20 @@ class Laws:
             apart = [item for item in items if TRIAL not in item.stash]
             config.hook.pytest_deselected(items=apart)
             items[:] = [item for item in items if TRIAL in item.stash]
-        if (
-            self.mode.explain
-        ):  # what mistakes are worth a look is known when foreign code was judged
-            items.sort(key=lambda item: item.stash[TRIAL].kind is Kind.MISTAKE)
+            items.sort(key=lambda item: self.turn(item.stash[TRIAL]))
+
+    def turn(self, trial: Trial) -> tuple[str, int, int, int]:
+        """Return when a trial has its turn: foreign code first, in the order in which it is told.
+
+        Which mistakes are worth a look is known when foreign code was judged, and whether they
+        are worth another when they were put to their own laws.
+        """
+        page = self.project.concepts[trial.concept].page
+        if trial.kind is not Kind.MISTAKE:
+            at = [law.name for law in page.laws].index(trial.law)
+            return trial.concept, 0, list(LawKind).index(page.laws[at].kind), at
+        mistake = next(one for one in page.mistakes if trial.name == f"mistake:{one.name}")
+        return trial.concept, 1, trial.law not in own_laws(mistake), 0
 
     def implementation(self, concept: Concept, item: pytest.Function) -> Implementation | None:
         """Return what an item judges; a law without the argument speaks of the reference."""
@@ -188,25 +209,46 @@ class Laws:
         trial = item.stash.get(TRIAL, None)
         apart = bool(self.mode.explain and trial and trial.kind is Kind.MISTAKE)
         ours = self.ours if self.mode.foreign else None
-        watch = item.stash[WATCH] = Watch(go_on=apart, ours=ours)
+        past = self.passed_over(trial) if apart and trial else ()
+        refusals = sys.maxsize if trial and trial.kind is Kind.PEER else REFUSED
+        watch = item.stash[WATCH] = Watch(apart, ours, past, refusals)
         alike = self.alike(item) if apart else nullcontext()
+        property, file = getattr(item, "obj", None), str(item.path)
+        quick = as_drawn(property) if trial and self.told_enough(trial) else nullcontext()
+        stop = time_limit(self.seconds)
         try:
-            with warnings.catch_warnings(), time_limit(self.seconds), watch.over(item), alike:
+            with warnings.catch_warnings(), stop, watch.over(property, file), alike, quick:
                 if self.mode.foreign:  # what other code warns of is its own affair
                     warnings.simplefilter("ignore")
                 return (yield)
-        except (Exception, TimeLimitError):
-            if self.mode.explain and not apart:  # once more, through all examples
+        except (Exception, TimeLimitError) as error:
+            # Once more, through all examples.
+            if self.mode.explain and not (apart or isinstance(error, MISSING)):
                 further = item.stash[WATCH] = Watch(go_on=True, ours=ours)
-                stop = time_limit(self.seconds)
                 with (
                     suppress(Exception, TimeLimitError),
-                    stop,
-                    further.over(item),
+                    time_limit(self.seconds),
+                    further.over(property, file),
                     self.alike(item),
+                    as_drawn(property),
                 ):
                     item.runtest()
             raise
+
+    def passed_over(self, trial: Trial) -> list[str]:
+        """Return the examples of a law that the one foreign implementation does not offer."""
+        seen = [
+            one.get("passed", [])
+            for one in self.results.get(trial.concept, [])
+            if one["law"] == trial.law and Kind(one["kind"]).foreign
+        ]
+        return seen[0] if len(seen) == 1 else []
+
+    def told_enough(self, trial: Trial) -> bool:
+        """Return whether a counterexample need not be made small: those before it are told."""
+        seen = self.results.get(trial.concept, [])
+        broken = [one for one in seen if one["outcome"] in (Outcome.FAILED, Outcome.CRASHED)]
+        return trial.kind is Kind.YOURS and len(broken) >= TOLD
 
     def ours(self, file: str) -> bool:
         """Return whether a file belongs to the laws, and not to code on trial."""
@@ -229,7 +271,11 @@ class Laws:
         if self.mode.explain and trial and trial.kind is Kind.MISTAKE:
             concept = self.project.concepts[trial.concept]
             seen = self.results.get(trial.concept, [])
-            return True if trial not in suspects(concept, seen) else None
+            count, known = self.suspects.get(trial.concept, (-1, set()))
+            if count != len(seen):
+                known = suspects(concept, seen)
+                self.suspects[trial.concept] = len(seen), known
+            return True if trial not in known else None
         return None
 
     @pytest.hookimpl(wrapper=True)
@@ -304,6 +350,8 @@ class Laws:
             result["largest"] = watch.largest
         if watch.lacks:
             result["lacks"] = dict(watch.lacks)
+            if self.mode.explain:
+                result["passed"] = sorted(watch.passed)
         if self.mode.explain:
             result["falls"] = [one and list(one) for one in watch.falls]
         return result

@@ -22,7 +22,8 @@ class Result(TypedDict, total=False):
     deviates, `largest` the largest difference between numbers that a failing example showed, and
     `load` why the implementation could not even be imported. `falls` tell how each example fell,
     as the fields of `Fall`, or null where it held. `lacks` counts examples that were passed over,
-    by what they ask for and the code does not offer.
+    by what they ask for and the code does not offer; `passed` are their marks, where code is
+    explained.
     """
 
     law: str
@@ -40,6 +41,7 @@ class Result(TypedDict, total=False):
     load: str
     falls: list[list[Any] | None]
     lacks: dict[str, int]
+    passed: list[str]
 
 
 class Entry(TypedDict):

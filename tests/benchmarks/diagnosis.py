@@ -151,8 +151,9 @@ def main(paths: list[str]) -> int:
     share = sum(one["mistake"] == one["named"] for one in together) / len(together)
     print(f"{share:.1%} of {len(together)} reworded mistakes are named first")
     if not paths:
-        record = {"share": round(share, 3), "trials": together}
         file = project.docs / "assets" / "diagnosis.json"
+        record = json.loads(file.read_text(encoding="utf-8"))  # `nox -s foreign` writes there too
+        record |= {"share": round(share, 3), "trials": together}
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0 if share >= LEAST else 1
 

@@ -8,7 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from gptspec.attention import causal, multihead
-from gptspec_laws import adapt, book, in_batch_axes, judge, laws, renamed
+from gptspec.gpt.model import GPT, GPTConfig
+from gptspec_laws import adapt, book, gpt2_sizes, in_batch_axes, judge, laws, only, renamed
+
+SMALL = {"vocab_size": 7, "context_length": 5, "d_model": 4, "n_layers": 2, "n_heads": 2}
 
 
 class Fused(nn.Module):
@@ -80,6 +83,54 @@ def test_a_weight_that_is_not_lent_is_named():
     made = adapt(multihead.MultiHeadAttention, build, weights={"output": "c_proj"}, batch_axes=1)
     with pytest.raises(TypeError, match=r"c_attn\.weight"):
         made(4, 4, n_heads=2)
+
+
+class Tower(nn.Module):
+    """A GPT-2 of other names, which wants ids twice and returns a pair."""
+
+    def __init__(self, config):
+        super().__init__()
+        inner = GPT(config)
+        self.h = inner.blocks
+        self.wte, self.wpe, self.ln_f = inner.tokens, inner.positions, inner.norm
+
+    def forward(self, ids, targets):
+        _, time = ids.shape
+        x = self.wte(ids) + self.wpe.weight[:time]
+        for block in self.h:
+            x = block(x)
+        return F.linear(self.ln_f(x), self.wte.weight), targets
+
+
+def test_an_adapter_reaches_every_layer_and_calls_as_it_is_told():
+    names = {"tokens": "wte", "positions": "wpe", "norm": "ln_f"}
+    parts = dict(GPT(GPTConfig(**SMALL)).blocks[0].named_parameters())
+    names |= {f"blocks.*.{part}": f"h.*.{part}" for part in parts}
+    made = adapt(
+        GPT, Tower, weights=names, batch_axes=1, call=lambda tower, ids: tower(ids, ids)[0]
+    )
+    theirs = made(GPTConfig(**SMALL))
+    ours = GPT(GPTConfig(**SMALL))
+    ours.load_state_dict(theirs.state_dict())
+    ids = torch.randint(7, (2, 3, 4))
+    torch.testing.assert_close(theirs(ids), ours(ids))
+    assert theirs.config == ours.config
+    with pytest.raises(NotImplementedError, match="cache"):
+        theirs(ids, cache=[])
+    with pytest.raises(NotImplementedError, match="hooks"):
+        theirs.blocks[0].register_forward_pre_hook(print)
+
+
+def test_what_is_not_offered_is_named():
+    only({"d_in": 3}, d_in=3)
+    only(GPTConfig(**SMALL), norm="layer")
+    with pytest.raises(NotImplementedError, match="another norm"):
+        only(GPTConfig(**SMALL, norm="rms"), norm="layer")
+    sizes = {"n_embd": 4, "n_head": 2, "n_layer": 2, "vocab_size": 7, "block_size": 5}
+    assert gpt2_sizes(GPTConfig(**SMALL)) == sizes
+    for other in ({"tied": False}, {"positions": "rotary"}, {"d_ff": 3}, {"window": 2}):
+        with pytest.raises(NotImplementedError, match="another"):
+            gpt2_sizes(GPTConfig(**SMALL, **other))
 
 
 def test_axes_go_and_come_back():

@@ -1,12 +1,14 @@
 """Which mistake explains how code falls, on falls that are written down here."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from litspec.diagnosis import closest, likeness, suspects
 from litspec.examples import Fall
-from litspec.pages import Concept, Law, Mistake, Page
+from litspec.pages import Concept, Law, LawKind, Mistake, Page
 
 ONE = Fall(7, "differs", 0.25)
 FALLS = st.lists(
@@ -82,6 +84,29 @@ def test_a_suspect_breaks_no_law_that_the_code_keeps(concept):
 def test_what_crashed_speaks_neither_for_nor_against(concept):
     seen = results(yours={"first": [ONE], "second": "crash", "rejects": [None]})
     assert {trial.name for trial in suspects(concept, seen)} == {"mistake:both", "mistake:one"}
+
+
+def test_a_suspect_is_put_to_its_own_laws_first_and_to_the_others_if_it_falls_alike(concept):
+    code = {"first": [ONE], "second": [ONE], "rejects": [ONE]}
+    one = {trial.law for trial in suspects(concept, results(yours=code)) if "one" in trial.name}
+    assert one == {"first"}
+    seen = results(yours=code, one={"first": [ONE]})
+    one = {trial.law for trial in suspects(concept, seen) if "one" in trial.name}
+    assert one == {"first", "second", "rejects"}
+    seen = results(yours=code, one={"first": [None]})
+    one = {trial.law for trial in suspects(concept, seen) if "one" in trial.name}
+    assert one == {"first"}
+
+
+def test_a_mistake_in_manners_is_not_put_to_mathematics(concept):
+    laws = tuple(
+        replace(law, kind=LawKind.ROBUSTNESS) if law.name == "rejects" else law
+        for law in concept.page.laws
+    )
+    concept = replace(concept, page=replace(concept.page, laws=laws))
+    seen = results(yours={"first": [ONE], "rejects": [ONE]}, rude={"rejects": [ONE]})
+    rude = {trial.law for trial in suspects(concept, seen) if "rude" in trial.name}
+    assert rude == {"rejects"}
 
 
 def test_code_without_a_broken_law_has_no_suspects(concept):

@@ -106,6 +106,37 @@ def test_examples_that_ask_for_more_than_is_offered_are_passed_over(book, answer
     assert "BROKEN  is-even" in out
 
 
+def test_a_name_that_is_asked_for_in_vain_is_not_asked_for_in_every_example(book, answer):
+    laws = book.root / "tests/arithmetic/test_double.py"
+    asked = book.root / "asked.txt"
+    laws.write_text(
+        laws.read_text().replace(
+            "assert double.double(number) % 2 == 0",
+            f"open({str(asked)!r}, 'a').write('.'); double.absent",
+        )
+    )
+    _, out = answer(OFFERS_ONE)
+    assert "to do   is-even" in out
+    assert "not offered: absent" in out
+    assert len(asked.read_text()) < 10
+
+
+@pytest.mark.parametrize("broken", [1, 6])
+def test_a_smallest_example_is_looked_for_where_it_will_be_told(book, answer, broken):
+    """Of the first broken laws, and not of those after them."""
+    page, laws = book.root / "docs/arithmetic/double.md", "tests/arithmetic/test_double.py"
+    text = page.read_text()
+    more, properties = "", ""
+    for n in range(broken):
+        more += f"/// law | double.more-{n}\nSo it is.\n///\n\n"
+        properties += "\n\n@settings(database=None, derandomize=True)\n@given(st.integers())\n"
+        properties += f"def test_more_{n}(double, number):\n    assert double.double(number) < 99\n"
+    page.write_text(text.replace("/// law | double.is-even", more + "/// law | double.is-even"))
+    (book.root / laws).write_text((book.root / laws).read_text() + properties)
+    _, out = answer(OFFERS_ONE)
+    assert out.count("number=50") == min(broken, 3)
+
+
 def test_warnings_of_other_code_are_no_errors(book, answer):
     book.edit("pyproject.toml", "addopts", 'filterwarnings = ["error"]\naddopts')
     code, out = answer(

@@ -1,0 +1,14 @@
+"""buildNanoGPT's `MLP`, which is always four times as wide within and has biases."""
+
+from buildNanoGPT import model as theirs
+
+from gptspec.gpt import feed_forward
+from gptspec_laws import adapt, gpt2_names, only
+
+
+def build(d_model, d_ff, *, dropout=0.0, bias=True):
+    only(locals(), d_ff=4 * d_model, dropout=0.0, bias=True)
+    return theirs.MLP(theirs.GPTConfig(n_embd=d_model))
+
+
+FeedForward = adapt(feed_forward.FeedForward, build, weights=gpt2_names("feed_forward"))
