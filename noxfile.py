@@ -38,13 +38,15 @@ def home() -> dict[str, str]:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Train a small GPT on Python's own documentation: three minutes, or seven without bfloat16."""
+    """Train a small GPT on Python's own documentation, for three minutes."""
     program, *options = ["gptspec", *session.posargs]
     using = options[:1] == ["--using"]  # your own modules in place of the reference's
     install(session, *(["tests"] if using else []))
     if using:
         program = f"litspec run --using {options[1]} gptspec.cli --"
         options = options[2:]
+    if not any(option.startswith(("--steps", "--minutes")) for option in options):
+        options.append("--minutes=3")
     session.run(*program.split(), "train", "--out=build/demo", "--fresh", *options)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import math
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from gptspec.checks import check_at_least
+from gptspec.checks import check, check_at_least
 from gptspec.options import GPT2, DecodingOptions, ShapeOptions, TrainingOptions
 
 LARGEST_SEED = 2**63 - 1
@@ -52,6 +53,7 @@ def train(
     recipe: Literal["modern", "gpt2"] = "modern",
     shape: OmitArgPrefixes[ShapeOptions] = ShapeOptions(),  # noqa: B008
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),  # noqa: B008
+    minutes: float | None = None,
     evaluate_every: int = 100,
     fresh: bool = False,
     resume: bool = False,
@@ -64,6 +66,7 @@ def train(
         recipe: gpt2 for GPT-2's kinds of layers, trained by AdamW, where no option says otherwise.
         shape: The model.
         training: How it is trained.
+        minutes: Train for about so long in place of a number of steps; a few are timed first.
         evaluate_every: Steps between two looks at the validation text, each saved.
         fresh: Replace a training in the folder.
         resume: Go on with the training in the folder; only out and evaluate-every may be changed.
@@ -75,6 +78,10 @@ def train(
             f"with --resume these cannot take effect: {', '.join(idle)}; the training goes on "
             "with its own corpus and settings"
         )
+    if minutes is not None:
+        check("minutes", minutes, 0 < minutes < math.inf, "above 0 and finite")
+        if "--steps" in given:
+            raise ValueError("--minutes decides the number of steps: leave out --steps")
     if recipe == "gpt2":
         shape, training = as_gpt2(shape, given), as_gpt2(training, given)
     with loading():
@@ -96,7 +103,9 @@ def train(
             else:
                 if not fresh:
                     session.check_vacant(out)
-                current = session.TrainingSession.begin(corpus, out, gpt, config, evaluate_every)
+                current = session.TrainingSession.begin(
+                    corpus, out, gpt, config, evaluate_every=evaluate_every, minutes=minutes
+                )
             if current.train():
                 current.finish()
                 return 0

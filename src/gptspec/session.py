@@ -1,11 +1,13 @@
 """A training session: a run with its text and its folder, from the first word to the last save."""
 
 import contextlib
+import copy
 import dataclasses
 import os
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -44,6 +46,7 @@ from gptspec.training.loss import bits_per_byte
 N_STORIES = 5000
 FEW = 50  # of fewer documents a tenth by chance may be none
 COMPARED = 2**18  # bytes of validation text in the final comparison: seconds, whatever the corpus
+TIMED = 9  # steps, to tell how long one takes
 BEFORE = 2**21  # bytes of training text that the others may have seen before it
 
 
@@ -63,9 +66,19 @@ class TrainingSession:
 
     @classmethod
     def begin(
-        cls, corpus: str, out: Path, shape: GPTConfig, training: TrainConfig, evaluate_every: int
+        cls,
+        corpus: str,
+        out: Path,
+        shape: GPTConfig,
+        training: TrainConfig,
+        *,
+        evaluate_every: int,
+        minutes: float | None = None,
     ) -> "TrainingSession":
-        """Read the corpus, learn its vocabulary, draw a model, and save all of it as step 0."""
+        """Read the corpus, learn its vocabulary, draw a model, and save all of it as step 0.
+
+        With `minutes` the training has as many steps as fit into them on this machine.
+        """
         with console.status(f"reading {escape(corpus)}"):
             documents = read_corpus(corpus)
             sides = split(documents)
@@ -90,6 +103,9 @@ class TrainingSession:
             session.check_windows,
             batches.batch(session.windows, 0, batch_size=training.batch_size, seed=training.seed),
         )
+        if minutes is not None:
+            with console.status("timing a few steps"):
+                run.config = session.fitting(60 * minutes)
         checkpoint.discard(out)  # only what a training wrote: the folder may hold other things
         tokenizer.save(out / "tokenizer.json")
         batches.save_tokens(out / "train.npy", train_ids)
@@ -148,6 +164,19 @@ class TrainingSession:
         targets = windows.targets.long()
         n_bytes = int(token_lengths(self.tokenizer)[targets].sum())
         return loss, bits_per_byte(loss, targets.numel(), n_bytes)
+
+    def fitting(self, seconds: float) -> TrainConfig:
+        """Return the configuration with as many steps as fit into these seconds, by a copy."""
+        trial = copy.deepcopy(self.run)
+        trial.config = dataclasses.replace(self.run.config, steps=self.run.config.warmup + TIMED)
+        taken = []
+        with torch.random.fork_rng():
+            for _ in range(TIMED):
+                start = time.perf_counter()
+                next(loop.train(trial, self.windows))
+                taken.append(time.perf_counter() - start)
+        steps = int(seconds / statistics.median(taken))
+        return dataclasses.replace(self.run.config, steps=max(steps, self.run.config.warmup + 1))
 
     def write(self, n_tokens: int, seed: int) -> str:
         """Return what the model writes when nothing is given."""

@@ -1,6 +1,7 @@
 """The command line: a training from text to talk, and one clear line for whatever goes wrong."""
 
 import dataclasses
+import json
 import os
 import shlex
 import shutil
@@ -81,6 +82,8 @@ def test_a_bad_text_is_one_line_and_leaves_nothing(gptspec, tmp_path, content, w
         ("--n-heads", 3, ["d_model", "n_heads", "3"]),
         ("--steps", 0, ["steps", "0"]),
         ("--evaluate-every", 0, ["evaluate_every", "0"]),
+        ("--minutes", 1, ["--minutes", "--steps"]),
+        ("--minutes", "nan", ["minutes", "nan"]),
         ("--batch-size", 100000, ["batch_size", "100000"]),
         ("--seed", "much", ["--seed", "much"]),
         ("--seed", 2**63, ["seed", str(2**63)]),
@@ -241,7 +244,7 @@ def test_options_are_the_settings(gptspec):
 def test_a_recipe_yields_to_options(gptspec, text, tmp_path, monkeypatch):
     seen = []
 
-    def begin(corpus, out, shape, training, evaluate_every):
+    def begin(corpus, out, shape, training, **_):
         seen.append({**dataclasses.asdict(shape), **dataclasses.asdict(training)})
         raise ValueError("seen enough")
 
@@ -256,6 +259,22 @@ def test_a_recipe_yields_to_options(gptspec, text, tmp_path, monkeypatch):
     }
     other = {name for name in modern if modern[name] != plain[name]}
     assert other == options.GPT2.keys()
+
+
+def test_minutes_are_a_number_of_steps_and_leave_no_trace(gptspec, text, tmp_path):
+    """A training for so long is the training of so many steps, to the last bit."""
+    at = SMALL.index("--steps")
+    others = (*SMALL[:at], *SMALL[at + 2 :], "--dropout", "0.5")
+
+    def end(name, *length):
+        folder = tmp_path / name
+        assert gptspec("train", text, "--out", folder, *others, *length)[0] == 0
+        losses = json.loads((folder / "history.json").read_text())["losses"]
+        return losses, (checkpoint.latest(folder) / "model.safetensors").read_bytes()
+
+    timed = end("timed", "--minutes", 0.003)
+    assert len(timed[0]) >= 2
+    assert timed == end("counted", "--steps", len(timed[0]))
 
 
 HELP = """
