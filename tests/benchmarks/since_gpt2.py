@@ -37,8 +37,8 @@ WALK: tuple[tuple[str, dict[str, object]], ...] = (
     ("RMS norm", {"norm": "rms"}),
     ("rotary positions", {"positions": "rotary"}),
     ("SwiGLU", {"feed_forward": "swiglu"}),
-    ("grouped queries, and with them Llama", {"n_kv_heads": 2}),
-    ("Llama, trained by Muon", {"optimizer": "muon"}),
+    ("grouped queries", {"n_kv_heads": 2}),
+    ("the same, trained by Muon", {"optimizer": "muon"}),
 )
 SEEDS = (0, 1, 2)
 ROUNDS, PER_ROUND = 7, 3  # for the speed
