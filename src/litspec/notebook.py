@@ -2,7 +2,9 @@
 
 import ast
 import base64
+import doctest
 import re
+import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 from litspec.code import names, read_code
 from litspec.pages import FENCE, Project, read_head
 
-PROMPT = re.compile(r"^(>>>|\.\.\.) ?")
 OPENING = re.compile(r"[ ]*(?P<bar>/{3,}) ?(?P<kind>[\w-]+)[ ]*(?:\|[ ]*(?P<id>.*?))?[ ]*$")
 CLOSING = re.compile(r"[ ]*/{3,}[ ]*$")
 FOLD = re.compile(r'\?\?\?\+?[ ]+[\w-]+(?:[ ]+"(?P<title>.*)")?[ ]*$')
@@ -20,9 +21,9 @@ SHOW = """\
 from IPython.display import HTML, display
 
 
-def show(html):
+def show(*html):
     \"\"\"Show a figure.\"\"\"
-    display(HTML(html))"""
+    display(HTML(" ".join(html)))"""
 
 
 def notebook(project: Project, path: str) -> str:
@@ -137,11 +138,24 @@ def plain(prose: list[str]) -> str:
 
 
 def as_code(lines: list[str], *, html: bool) -> str:
-    """Return examples without prompts and outputs; what prints HTML shows it."""
-    if any(line.startswith(">>>") for line in lines):
-        return "\n".join(PROMPT.sub("", line) for line in lines if PROMPT.match(line))
+    """Return examples without prompts and outputs; what prints HTML shows it.
+
+    An example that ends in an error, which the page shows, prints it.
+    """
     code = "\n".join(lines)
+    if any(line.startswith(">>>") for line in lines):
+        return "\n".join(
+            example.source.rstrip("\n") if example.exc_msg is None else caught(example)
+            for example in doctest.DocTestParser().get_examples(code)
+        )
     return re.sub(r"\bprint\(", "show(", code) if html else code
+
+
+def caught(example: doctest.Example) -> str:
+    """Return an example whose error is printed."""
+    kind = str(example.exc_msg).partition(":")[0].strip()
+    body = textwrap.indent(example.source.rstrip("\n"), "    ")
+    return f"try:\n{body}\nexcept {kind} as error:\n    print(error)"
 
 
 def runnable(project: Project, id: str) -> str:
@@ -150,7 +164,19 @@ def runnable(project: Project, id: str) -> str:
     concept = next(one for one in project.concepts.values() if one.name == name)
     source = concept.module.read_text(encoding="utf-8")
     code = read_code(source, what)
-    given = {name for statement in ast.parse(source).body for name in names(statement)}
-    own = given & set(re.findall(r"\b_\w+", code)) - {what.partition(".")[0]}
+    statements = ast.parse(source).body
+    given = {name for statement in statements for name in names(statement)} | {
+        (alias.asname or alias.name).partition(".")[0]
+        for one in statements
+        if isinstance(one, ast.Import | ast.ImportFrom)
+        for alias in one.names
+    }
+    listed = [
+        ast.literal_eval(one.value)
+        for one in statements
+        if isinstance(one, ast.Assign) and "__all__" in names(one)
+    ]
+    starred = set(listed[0]) if listed else {name for name in given if name[0] != "_"}
+    own = (given & set(re.findall(r"\b\w+", code))) - starred - {what.partition(".")[0]}
     helpers = f"\nfrom {concept.import_name} import {', '.join(sorted(own))}" if own else ""
     return f"from {concept.import_name} import *{helpers}\n\n\n{code}"
