@@ -10,6 +10,11 @@ from litspec.pages import Project
 ROOT = Path(__file__).parents[2]
 
 
+def steady(verdict):
+    """A verdict without what each edit of a page moves: lines, and how many examples were tried."""
+    return re.sub(r"(?<=\.md:)\d+|(?<= on )\d+ of \d+(?= examples)", "...", verdict)
+
+
 def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     text = (ROOT / "docs/yours.md").read_text(encoding="utf-8")
     [source] = re.findall(r'```python title="mine.py"[^\n]*\n(.*?)```', text, re.DOTALL)
@@ -19,7 +24,7 @@ def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     [verdict] = judging.judge(project, {"attention/causal": str(file)})
     told = str(verdict)
     [shown] = re.findall(r"```text\n(attention/causal: .*?)\n\.\.\.\n```", text, re.DOTALL)
-    assert told.startswith(shown)
+    assert steady(told).startswith(steady(shown))
 
 
 def test_the_adapter_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
@@ -31,7 +36,7 @@ def test_the_adapter_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     file = str(tmp_path / "multihead.py")
     [verdict] = judging.judge(project, {"attention/multihead": file}, explain=False)
     [shown] = re.findall(r"```text\n(attention/multihead: .*?)```", text, re.DOTALL)
-    assert str(verdict).startswith(shown.rstrip())
+    assert steady(str(verdict)).startswith(steady(shown.rstrip()))
 
 
 def test_every_python_fence_on_a_page_runs():
