@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from litspec.judge import SECONDS, run
+from litspec.judge import run
 from litspec.outcomes import Outcome
 from litspec.pages import Concept, Mistake, Project
 
@@ -36,7 +36,7 @@ def trials(project: Project, concept: Concept) -> Iterator[dict[str, Any]]:
             source = concept.module.read_text(encoding="utf-8")
             code.write_text(mistake.apply(source), encoding="utf-8")
             yours = f"--yours={concept.path}={code}"
-            seen = run(project, [concept], yours, f"--law-seconds={3 * SECONDS}")
+            seen = run(project, [concept], yours, "--examples=50", "--law-seconds=60")
         laws = [one["law"] for one in seen.get(concept.path, []) if one["outcome"] in SEEN]
         yield {
             "fault": mistake.id,
