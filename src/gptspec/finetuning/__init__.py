@@ -1,0 +1,1 @@
+"""A trained model learns a task, or to talk."""

@@ -1,0 +1,1 @@
+"""Weights and vocabularies that others have trained."""
