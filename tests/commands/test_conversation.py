@@ -15,7 +15,7 @@ from strategies import RARE
 from terminal import refused
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-FEW = ("--tokens", 8, "--context", 256)
+FEW = ("--tokens", 8, "--context", 256, "--temperature", 0.2, "--top-p", 0.9)
 
 
 @pytest.fixture(scope="module")
