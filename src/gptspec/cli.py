@@ -213,19 +213,20 @@ def talk(
     seed = a_seed(seed)
     with loading():
         from gptspec import conversation, session
+        from gptspec.finetuning.chat import Message
         from gptspec.generation.decoding import Decoding
 
         if run is not None and decoding == CHATTING:
             decoding = DecodingOptions()
         choice = Decoding(**dataclasses.asdict(decoding))
     if run is not None:
-        tokenizer, gpt = session.load_model(run)
-        speaker = conversation.Speaker(gpt, tokenizer, choice, tokens, seed)
+        bpe, gpt = session.load_model(run)
+        speaker = conversation.Speaker(gpt, bpe, choice, tokens, seed)
     else:
-        tokenizer, gpt = conversation.load(model or conversation.installed())
-        said = [conversation.Message("system", system)] if system else []
+        vocabulary, gpt = conversation.load(model or conversation.installed())
+        said = [Message("system", system)] if system else []
         speaker = conversation.Partner(
-            gpt, tokenizer, choice, tokens, seed, messages=said, context_length=context
+            gpt, vocabulary, choice, tokens, seed, messages=said, context_length=context
         )
     if prompt is None:
         return INTERRUPTED if conversation.converse(speaker) else 0

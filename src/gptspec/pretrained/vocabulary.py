@@ -163,7 +163,7 @@ def from_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
         )
     places = {token: id for id, token in enumerate(tokens)}
     numbers = (*(ids.get(token) for token in ours), *(places[special] for special in specials))
-    return Vocabulary(BPE(tuple(merges), tuple(specials)), numbers, PATTERNS[cuts])
+    return Vocabulary(BPE(tuple(merges), tuple(specials)), numbers, PATTERNS[str(cuts)])
 
 
 def _several(metadata: Mapping[str, Any], name: str, kind: type) -> list[Any]:
