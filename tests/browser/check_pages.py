@@ -15,7 +15,7 @@ PAGES = sorted(file.parent.relative_to(SITE).as_posix() for file in SITE.rglob("
 assert PAGES, f"no page is in {SITE}"
 HEAVIEST = 500_000  # bytes of a page as it is sent, with its styles, scripts and fonts
 SMALLEST = 9  # pixels of a letter in a figure, on a telephone
-SHIFT = 0.1  # of the screen may move while fonts arrive: what browsers call good
+SHIFT = 0.02  # of the screen may move while fonts arrive
 
 # What is wrong at the width that the window has.
 AT_WIDTH = """() => {

@@ -85,7 +85,7 @@ def test_linear_in_distance(alibi, n_heads, time):
     ]
     table = torch.tensor(steps, dtype=torch.float64).view(query_time, key_time)
     expected = -alibi.slopes(n_heads).double()[:, None, None] * table
-    assert_close(bias, expected.to(bias.dtype), **in_float64(rtol=1e-14))
+    assert_close(bias, expected.to(bias.dtype), **in_float64(rtol=1e-15))
 
 
 def test_tables_belong_to_the_caller(alibi):
