@@ -24,19 +24,23 @@ from gptspec.pretrained import gguf as ours
 from gptspec.pretrained import llama, vocabulary
 from strategies import rare_texts, single_precision, texts
 
-FILE = conversation.installed()
 ROLES = ("system", "user", "assistant")
 messages = st.builds(chat.Message, st.sampled_from(ROLES), texts())
 
 
 @pytest.fixture(scope="module")
-def reader():
-    return gguf.GGUFReader(FILE)
+def file():
+    return conversation.installed()
 
 
 @pytest.fixture(scope="module")
-def content():
-    return ours.read(FILE)
+def reader(file):
+    return gguf.GGUFReader(file)
+
+
+@pytest.fixture(scope="module")
+def content(file):
+    return ours.read(file)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +54,9 @@ def tokenizer(content):
 
 
 @pytest.fixture(scope="module")
-def theirs():
+def theirs(file):
     with single_precision():
-        return ggufs.theirs(FILE)
+        return ggufs.theirs(file)
 
 
 @pytest.fixture(scope="module")
