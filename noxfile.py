@@ -172,7 +172,7 @@ def browser(session: nox.Session) -> None:
     if not Path("site/index.html").exists():
         session.error("there is no site here: `nox -s site` builds it")
     session.install(*nox.project.dependency_groups(PYPROJECT, "browser"), *TESTED)
-    checks = ["check_pages.py", "check_access.py", "check_search.py"]
+    checks = ["check_pages.py", "check_access.py", "check_search.py", "check_touch.py"]
     if shutil.which("lighthouse"):  # npm's, and Node's, which this session does not fetch
         checks.append("check_lighthouse.py")
     else:

@@ -5,6 +5,7 @@ Every figure of the site, and the demo's loss curve, is a matplotlib figure that
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -99,6 +100,43 @@ def tokens(pieces: Iterable[tuple[str, int | Sequence[int]]]) -> str:
         shown = escape(text).replace(" ", "␣").replace("\n", "⏎")
         boxes.append(f"<span>{shown}<small>{' '.join(map(str, numbers))}</small></span>")
     return f'<p class="tokens">{"".join(boxes)}</p>'
+
+
+def touch(scripts: str, still: str, **data: Any) -> str:
+    """Return a still figure that scripts of the page turn into something to touch (HTML).
+
+    Args:
+        scripts: Names in `docs/assets/touch`, with a space between; the last one draws.
+        still: What is seen without scripts.
+        data: What the script reads, as JSON.
+
+    Examples:
+        >>> touch("clock", "Noon.", hour=12)
+        '<div data-touch="clock">Noon.<script type="application/json">{"hour": 12}</script>...'
+    """
+    told = json.dumps(data, ensure_ascii=False).replace("</", r"<\/")
+    told = f'<script type="application/json">{told}</script>'
+    return f'<div data-touch="{scripts}">{still}{told}</div>'
+
+
+def table(
+    caption: str, cells: Sequence[Sequence[str]], *, rows: Sequence[str], columns: Sequence[str]
+) -> str:
+    """Return a small table with a head for each row and column (HTML).
+
+    Examples:
+        >>> table("scores", [["1"]], rows=["cat"], columns=["sat"]).count("<th ")
+        2
+    """
+    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in columns)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for name, row in zip(rows, cells, strict=True)
+    )
+    head = f"<caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>"
+    return f"<table>{head}<tbody>{body}</tbody></table>"
 
 
 def picture(figure: Figure, description: str) -> str:
