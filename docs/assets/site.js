@@ -10,6 +10,7 @@ function reachable() {
 }
 addEventListener("load", reachable);
 addEventListener("resize", reachable);
+addEventListener("toggle", reachable, true); // what was folded had no width
 
 // Things to touch: `<div data-touch="name">` holds a still figure until assets/touch/name.js, a plain
 // script that also works from a disk, has set `touch.name.show`, which draws into the box instead.
