@@ -1,6 +1,20 @@
 // The theme's search is a dialog without a name, which a screen reader would announce.
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
 
+// The theme's search reads the "a" of "what is a token" as the beginning of any word: such words are
+// not sent to it, unless there are no others. A message of type 2 is a query.
+const small = new Set(`a an and are as at be by can do does for from has have how i in is it its me
+  my of on or so that the this to too was what when where which why will with you your`.split(/\s+/));
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, ...rest) {
+  if (message?.type === 2 && typeof message.data === "string") {
+    const words = message.data.split(/\s+/);
+    const telling = words.filter((word) => !small.has(word.toLowerCase().replace(/\W+$/, "")));
+    message = {...message, data: (telling.length ? telling : words).join(" ")};
+  }
+  return post.call(this, message, ...rest);
+};
+
 // What scrolls sideways inside the page must be within reach of a keyboard.
 function reachable() {
   for (const box of document.querySelectorAll(".katex-display, .md-typeset__scrollwrap")) {
