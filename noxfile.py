@@ -167,6 +167,15 @@ def site(session: nox.Session) -> None:
 
 
 @nox.session
+def zensical(session: nox.Session) -> None:
+    """Build the same site with Zensical into build/zensical, if the report of the laws is fresh."""
+    install(session, "tests", "site", "zensical")
+    session.run("litspec", "check", "--report")  # Zensical would build stale pages without a word
+    where = {"SITE_DIR": "build/zensical", **home()}
+    session.run("zensical", "build", "--clean", "--strict", *session.posargs, env=where)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Visit every page of the built site in a Chromium that is installed here."""
     if not Path("site/index.html").exists():

@@ -125,6 +125,7 @@ def test_a_page_is_sound_at_every_width(name, host, browser):
     weight = sum(size for url, size in sent.items() if "/search/" not in url)
     if weight > HEAVIEST:
         wrong.append(f"weighs {weight:,} bytes: {sent.most_common(4)}")
+    page.add_style_tag(content="* { transition: none !important }")  # a new width at once
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     wrong += page.evaluate(ON_A_DESK)
     for width in WIDTHS:
