@@ -163,6 +163,7 @@ def site(session: nox.Session) -> None:
         session.log("the report of the laws is absent or stale: running them")
         session.run("pytest", "tests", *PARALLEL)
         session.run("pytest", "tests", "--slow", *PARALLEL)
+    session.run("python", "-m", "gptspec.demo")  # what `nox -s demo` trained runs in the pages
     session.run("mkdocs", "build", "--strict", *session.posargs, env=home())
 
 
@@ -240,6 +241,7 @@ def release(session: nox.Session) -> None:
 def serve(session: nox.Session) -> None:
     """Serve the site, built anew as pages change."""
     install(session, "tests", "site")
+    session.run("python", "-m", "gptspec.demo")
     session.run("mkdocs", "serve", *session.posargs)
 
 

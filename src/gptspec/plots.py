@@ -97,8 +97,9 @@ def tokens(pieces: Iterable[tuple[str, int | Sequence[int]]]) -> str:
     boxes = []
     for text, ids in pieces:
         numbers = [ids] if isinstance(ids, int) else ids
-        shown = escape(text).replace(" ", "␣").replace("\n", "⏎")
-        boxes.append(f"<span>{shown}<small>{' '.join(map(str, numbers))}</small></span>")
+        boxes.append(
+            f"<span>{escape(visible(text))}<small>{' '.join(map(str, numbers))}</small></span>"
+        )
     return f'<p class="tokens">{"".join(boxes)}</p>'
 
 
@@ -137,6 +138,16 @@ def table(
     )
     head = f"<caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>"
     return f"<table>{head}<tbody>{body}</tbody></table>"
+
+
+def visible(text: str) -> str:
+    """Return a text whose spaces and line breaks can be seen.
+
+    Examples:
+        >>> visible("a b")
+        'a␣b'
+    """
+    return text.replace(" ", "␣").replace("\n", "⏎")
 
 
 def picture(figure: Figure, description: str) -> str:

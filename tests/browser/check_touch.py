@@ -110,3 +110,50 @@ def test_the_law_breaks_where_the_mask_is_dragged(visit):
     assert "no-future is broken" in law.inner_text()
     assert "0.12 The + 0.88 cat" in law.inner_text()
     assert "0.27 The + 0.73 sat" in law.inner_text()
+
+
+def test_the_next_merge_joins_the_most_frequent_pair(visit):
+    box = visit("tokenizers")
+    pieces = box.locator(".pairs .tokens > span")
+    before, pair = pieces.count(), box.locator(".counts li").first.inner_text()
+    box.get_by_role("button", name="Next merge").press("Enter")
+    assert pieces.count() == before - int(pair.split()[-1].removesuffix("×"))
+    joined = "".join(pair.split()[:3:2])
+    assert pieces.evaluate_all("(all) => all.map((one) => one.firstChild.data)").count(joined) == 2
+    box.get_by_label("Text").fill("aaaa")
+    assert box.locator(".words .tokens").inner_text().split() == ["aaaa", "0"]
+    assert box.locator(".bytes .count").inner_text() == "4 ids"
+
+
+def test_settings_drop_words_and_a_draw_shows_ten(visit):
+    still = visit("settings", scripts=False).locator(".alternatives").inner_text()
+    box = visit("settings")
+    assert box.locator(".alternatives").inner_text().split() == still.split()
+    box.get_by_role("button", name="Draw").press("Enter")
+    assert box.locator(".drawn span").count() == 10
+    press(box, "Home", slider=1)  # top-k of 1
+    assert re.match(r"1 of \d+ words", box.locator(".says").inner_text())
+    assert "100.0 %" in box.locator(".alternatives li").first.inner_text()
+    box.get_by_role("combobox").select_option(index=1)
+    assert "100.0 %" in box.locator(".alternatives li").first.inner_text()
+
+
+@pytest.mark.skipif("writer" not in PAGES, reason="this build of the book has no model")
+def test_the_model_writes_and_can_be_led_another_way(visit):
+    box = visit("writer")
+    written = box.locator(".written > span")
+    before, likeliest = written.count(), box.locator(".alternatives").inner_text()
+    box.get_by_role("button", name="One token").press("Enter")
+    box.page.wait_for_function(f"document.querySelectorAll('.written > span').length > {before}")
+    # The token that comes is one of the model's, and the page's Python thought so too.
+    slider = box.get_by_role("slider").first
+    if slider.count():
+        slider.press("ArrowLeft")
+        assert box.locator(".alternatives").inner_text().split() == likeliest.split()
+        slider.press("End")
+    box.locator(".alternatives button").nth(1).press("Enter")
+    assert written.count() == before + 2
+    box.get_by_label("The text begins with").fill("def ")
+    box.get_by_role("button", name="Begin").press("Enter")
+    box.page.wait_for_function("document.querySelectorAll('.written > span').length < 9")
+    assert "".join(written.all_text_contents()) == "def "
