@@ -134,6 +134,24 @@ def difference(error: BaseException) -> float | None:
     return max(found, default=None)
 
 
+def given_nothing(error: BaseException, ours: Callable[[str], bool]) -> bool:
+    """Return whether code went wrong when a law gave it an array without items.
+
+    Few would call that a broken law: it is passed over, and told.
+
+    Args:
+        error: What the code went wrong with, no assertion.
+        ours: Whether a file is the laws' own.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last = max((at for at, one in enumerate(frames) if ours(one.f_code.co_filename)), default=-1)
+    if isinstance(error, AssertionError) or not 0 <= last < len(frames) - 1:
+        return False
+    given = list(frames[last + 1].f_locals.values())
+    given += [one for several in given if isinstance(several, tuple) for one in several]
+    return any(0 in getattr(one, "shape", ()) for one in given)
+
+
 def lacking(error: BaseException, ours: Callable[[str], bool]) -> str | None:
     """Return what a law asked for in vain, or None where an error tells of something else.
 
@@ -145,8 +163,8 @@ def lacking(error: BaseException, ours: Callable[[str], bool]) -> str | None:
         return str(error)
     frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
     asked = [code for code in frames if code.co_name != "__getattr__"]  # torch has one
-    if not asked or not ours(asked[-1].co_filename):
-        return None  # the code went wrong by itself
+    if not asked or not ours(asked[-1].co_filename):  # the code went wrong by itself
+        return "an empty input" if given_nothing(error, ours) else None
     if isinstance(error, AttributeError):
         return str(error.name)
     if isinstance(error, TypeError) and (match := MISCALLED.search(str(error))):

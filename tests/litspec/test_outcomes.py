@@ -100,6 +100,11 @@ def offered(): raise NotImplementedError("windows")
 def refuses(): raise NotOfferedError("double (is it doubled?)")
 def mismatched(): raise ValueError("takes")
 def other(): return 1 + "a"
+class Array:
+    def __init__(self, *shape): self.shape = shape
+def first(array, *others): return [][0]
+def checks(array): assert array.shape[0]
+def empties(array): return first(Array(0))
 """
 theirs = {"NotOfferedError": NotOfferedError}
 exec(compile(THEIRS, "theirs.py", "exec"), theirs)
@@ -118,6 +123,11 @@ thing = theirs["Thing"]()
         (theirs["mismatched"], None),
         (theirs["other"], None),
         (lambda: 1 + "a", None),
+        (lambda: theirs["first"](theirs["Array"](2, 0)), "an empty input"),
+        (lambda: theirs["first"](theirs["Array"](1), 3, theirs["Array"](0)), "an empty input"),
+        (lambda: theirs["first"](theirs["Array"](2, 1)), None),
+        (lambda: theirs["empties"](theirs["Array"](1)), None),  # it made the empty one itself
+        (lambda: theirs["checks"](theirs["Array"](0)), None),  # an assertion is an answer
         (lambda: thing.one(), "first"),  # noqa: PLW0108 — the call is the law's
         (lambda: thing.one(1, third=3), "third"),
         (lambda: thing.one(1, first=3), "first"),
