@@ -1,6 +1,7 @@
 """The examples of a property: watch each, stop in time, and tell the smallest that fell."""
 
 import functools
+import os
 import re
 import signal
 import textwrap
@@ -237,6 +238,21 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def limit_memory(share: float = 0.75) -> None:
+    """Let this process take no more than a share of the machine's memory, where systems can say so.
+
+    Code on trial that asks for more gets a `MemoryError`, or its library's own, and crashes alone.
+    """
+    try:
+        import resource
+
+        most = int(share * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (ImportError, OSError, ValueError):  # Windows; macOS keeps to no such limit
+        return
 
 
 def counterexample(error: BaseException, argument: str) -> str:

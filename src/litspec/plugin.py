@@ -33,6 +33,7 @@ from litspec.examples import (
     as_drawn,
     counterexample,
     is_long,
+    limit_memory,
     time_limit,
 )
 from litspec.implementations import Implementation
@@ -102,6 +103,7 @@ def mode(config: pytest.Config, project: Project) -> Mode:
             return held
     options = config.option
     if options.yours:
+        limit_memory()
         return modes.yours(options.yours, seconds=options.law_seconds, explain=options.explain)
     if options.peers:
         try:

@@ -152,6 +152,13 @@ def test_a_fault_of_the_codes_own_is_a_crash_and_says_which(answer):
     assert "AttributeError: 'int' object has no attribute 'twice'" in out
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to such a limit")
+def test_code_that_asks_for_the_whole_memory_crashes_alone(answer):
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    code, out = answer(f"def double(number):\n    bytes({machine})\n    return 2 * number\n")
+    assert (code, "CRASHED is-even" in out, "MemoryError" in out) == (1, True, True)
+
+
 def test_small_differences_are_taken_for_single_precision(book, answer):
     book.edit(
         "tests/arithmetic/test_double.py",
