@@ -175,11 +175,13 @@ class MistakeBlock(Bound):
         results = [one for one in self.results(concept) if one["implementation"] == mine]
         order = {id: place for place, id in enumerate(mistake.caught_by)}
         results.sort(key=lambda one: order.get(f"{concept.name}.{one['law']}", len(order)))
-        first, *others = [f"{told(concept, one)}{raw(one)}" for one in results] or [""]
-        if others:
-            also = f"And by {len(others)} more law{'s' * (len(others) > 1)}"
-            first += f"<details><summary>{also}</summary>{''.join(others)}</details>"
-        self.html(block, first)
+        if not results:
+            return
+        first, *others = results  # only the first was looked for the smallest example
+        also = [f"{concept.name}.{one['law']}" for one in others]
+        links = ", ".join(f'<a href="#{id}">{id}</a>' for id in also)
+        further = f'<p class="further">Caught also by {links}</p>' if also else ""
+        self.html(block, told(concept, first) + raw(first) + further)
 
 
 def coloured(code: str) -> str:

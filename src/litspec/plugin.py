@@ -264,7 +264,13 @@ class Laws:
         return seen[0] if len(seen) == 1 else []
 
     def told_enough(self, trial: Trial) -> bool:
-        """Return whether a counterexample need not be made small: those before it are told."""
+        """Return whether a counterexample need not be made small: another is shown, or enough."""
+        if trial.kind is Kind.MISTAKE:
+            mistakes = self.project.concepts[trial.concept].page.mistakes
+            caught_by = next(
+                one.caught_by for one in mistakes if trial.name == f"mistake:{one.name}"
+            )
+            return caught_by[0].partition(".")[2] != trial.law
         seen = self.results.get(trial.concept, [])
         broken = [one for one in seen if one["outcome"] in (Outcome.FAILED, Outcome.CRASHED)]
         return trial.kind is Kind.YOURS and len(broken) >= TOLD

@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from litspec import judge as judging
 from litspec.pages import Project
 
@@ -15,6 +17,7 @@ def steady(verdict):
     return re.sub(r"(?<=\.md:)\d+|(?<= on )\d+ of \d+(?= examples)", "...", verdict)
 
 
+@pytest.mark.slow
 def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     text = (ROOT / "docs/yours.md").read_text(encoding="utf-8")
     [source] = re.findall(r'```python title="mine.py"[^\n]*\n(.*?)```', text, re.DOTALL)
@@ -27,6 +30,7 @@ def test_the_file_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     assert steady(told).startswith(steady(shown))
 
 
+@pytest.mark.slow
 def test_the_adapter_of_the_tutorial_is_judged_as_the_page_says(tmp_path):
     text = (ROOT / "docs/yours.md").read_text(encoding="utf-8")
     for name in ("model", "multihead"):

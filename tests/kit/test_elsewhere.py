@@ -181,6 +181,7 @@ TestPeeks = laws("attention/causal", CausalAttention=Peeks)
 """
 
 
+@pytest.mark.slow
 def test_laws_join_a_suite_of_ones_own(pytester):
     pytester.makepyfile(SUITE)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

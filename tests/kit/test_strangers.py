@@ -25,6 +25,7 @@ def path(file):
     return file.relative_to(FOLDER / "nanogpt").with_suffix("").as_posix()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ADAPTERS, ids=path)
 def test_all_mathematics_holds_where_code_is_right(file, stand_in):
     verdict = judge(load(file, f"strangers.{file.stem}"), path(file), seconds=0, explain=False)

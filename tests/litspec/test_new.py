@@ -93,6 +93,7 @@ def copy(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_concept_starts_red_and_turns_green_in_this_repository(copy):
     files = {
         "docs/attention/heads_that_talk_in_a_test.md": PAGE,
