@@ -19,7 +19,8 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import pytest
-from sybil import Sybil
+from sybil import Document, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from litspec import modes
@@ -126,6 +127,7 @@ class Laws:
         self.results: dict[str, list[Result]] = {}
         self.judged: dict[object, Implementation] = {}
         self.suspects: dict[str, tuple[int, set[Trial]]] = {}  # by how many results there were
+        self.ran: dict[Document, set[int]] = {}  # which examples of a page ran in this process
         self.collect_examples = Sybil(
             [PythonCodeBlockParser(doctest_optionflags=config_flags(config))],
             patterns=["*.md"],
@@ -216,8 +218,24 @@ class Laws:
             return Implementation(Kind.REFERENCE, "reference", None) if self.mode.whole else None
         return self.judged.get(item.callspec.params.get(concept.name))
 
+    def catch_up(self, item: SybilItem) -> None:
+        """Run the examples of a page before this one that another process has, or nobody asked for.
+
+        What they name, this one may use. Whether they fail is said where it is their turn.
+        """
+        page = item.example.document
+        ran = self.ran.setdefault(page, set())
+        for example in page.examples():
+            if example.start < item.example.start and example.start not in ran:
+                ran.add(example.start)
+                with suppress(Exception):
+                    example.evaluate()
+        ran.add(item.example.start)
+
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Fail the laws whose implementation could not be loaded."""
+        if isinstance(item, SybilItem):
+            self.catch_up(item)
         for value in item.callspec.params.values() if hasattr(item, "callspec") else ():
             if isinstance(value, Implementation):
                 pytest.fail(value.problem, pytrace=False)

@@ -24,6 +24,14 @@ def test_laws_hold_mistakes_are_caught_and_examples_run(book, run):
     run("tests", "docs").assert_outcomes(passed=2 + 2, xfailed=2)
 
 
+def test_an_example_that_runs_alone_knows_what_the_page_named_before(book, run):
+    more = "```python\n>>> double(3)\n6\n```\n\n## Laws"
+    book.edit("docs/arithmetic/double.md", "## Laws", more)
+    page = (book.root / "docs/arithmetic/double.md").read_text()
+    line = page[: page.index(">>> double(3)")].count("\n") + 1
+    run(f"docs/arithmetic/double.md::line:{line},column:1").assert_outcomes(passed=1)
+
+
 def test_the_report_holds_outcome_examples_duration_and_counterexample(book, run):
     run("tests")
     seen = results(book)
