@@ -23,6 +23,12 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".", *(("-e", "src/litspec") if groups else ()), *wanted, *TESTED)
 
 
+def measure(session: nox.Session, *groups: str) -> None:
+    """Run the program in tests/benchmarks that is named like the session."""
+    install(session, *groups)
+    session.run("python", f"tests/benchmarks/{session.name}.py", *session.posargs)
+
+
 def home() -> dict[str, str]:
     """Return the addresses of site and source, if GPTSPEC_REPOSITORY says `owner/name`."""
     repository = os.environ.get("GPTSPEC_REPOSITORY", "")
@@ -103,44 +109,38 @@ def peers(session: nox.Session) -> None:
 @nox.session
 def diagnosis(session: nox.Session) -> None:
     """Measure how often the diagnosis names the right mistake: a quarter of an hour."""
-    install(session, "tests", "site")
-    session.run("python", "tests/benchmarks/diagnosis.py", *session.posargs)
+    measure(session, "tests", "site")
 
 
 @nox.session
 def foreign(session: nox.Session) -> None:
     """Measure how often the diagnosis is right on code that was not made from the book's."""
-    install(session, "tests", "site")
-    session.run("python", "tests/benchmarks/foreign.py", *session.posargs)
+    measure(session, "tests", "site")
 
 
 @nox.session
 def strangers(session: nox.Session) -> None:
     """Judge strangers' code, nanoGPT's from your copy: nox -s strangers -- nanoGPT/model.py."""
-    install(session, "tests", "site")
     session.install("--no-deps", "-r", "tests/strangers/packages.txt")
-    session.run("python", "tests/benchmarks/strangers.py", *session.posargs)
+    measure(session, "tests", "site")
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """See how many faults the laws catch that were written without a look at the laws."""
-    install(session, "tests", "site")
-    session.run("python", "tests/benchmarks/faults.py", *session.posargs)
+    measure(session, "tests", "site")
 
 
 @nox.session
 def since_gpt2(session: nox.Session) -> None:
     """Measure each step from GPT-2 to Llama on the same training: about ten minutes."""
-    install(session)
-    session.run("python", "tests/benchmarks/since_gpt2.py", *session.posargs)
+    measure(session)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed beside peers, in turns: minutes; words after `--` choose among the races."""
-    install(session, "tests")
-    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
+    measure(session, "tests")
 
 
 @nox.session
@@ -149,8 +149,7 @@ def mutants(session: nox.Session) -> None:
 
     Hours of one core. With names of modules after `--` (`gpt/block`, `litspec`) only these run.
     """
-    install(session, "tests", "site", "mutants")
-    session.run("python", "tests/benchmarks/mutants.py", *session.posargs)
+    measure(session, "tests", "site", "mutants")
 
 
 @nox.session
