@@ -15,6 +15,9 @@ Worker.prototype.postMessage = function (message, ...rest) {
   return post.call(this, message, ...rest);
 };
 
+// What is folded is there from now on, and can be found in the page (assets/site.css).
+addEventListener("load", () => setTimeout(() => document.documentElement.classList.add("started")));
+
 // What scrolls sideways inside the page must be within reach of a keyboard.
 function reachable() {
   for (const box of document.querySelectorAll(".katex-display, .md-typeset__scrollwrap")) {
