@@ -157,3 +157,72 @@ def test_the_model_writes_and_can_be_led_another_way(visit):
     box.get_by_role("button", name="Begin").press("Enter")
     box.page.wait_for_function("document.querySelectorAll('.written > span').length < 9")
     assert "".join(written.all_text_contents()) == "def "
+
+
+def test_windows_slide_over_the_words(visit):
+    still = visit("windows", scripts=False).locator("table").inner_text()
+    box = visit("windows")
+    grid = box.locator("table").first
+    assert grid.inner_text() == still
+    shown = box.locator("table").last
+    assert " ".join(shown.inner_text().split()).endswith(
+        "inputs The cat sat on targets cat sat on the"
+    )
+    press(box, "ArrowRight", 2)
+    assert " ".join(shown.inner_text().split()).endswith(
+        "inputs sat on the café targets on the café mat"
+    )
+    press(box, "ArrowRight", 1)
+    press(box, "ArrowRight", 1)  # a stride of 4: one window is left, and it is chosen
+    assert box.locator(".says").inner_text() == "1 window. Left aside at the end: café mat ."
+    assert " ".join(shown.inner_text().split()).endswith(
+        "inputs The cat sat on targets cat sat on the"
+    )
+    press(box, "Home", 0)
+    press(box, "Home", 1)
+    assert "7 windows. No word is read twice." in box.locator(".says").inner_text()
+    assert len(grid.locator("td.asked").all()) == 7
+
+
+def test_the_score_stays_where_both_tokens_move(visit):
+    still = visit("rotary", scripts=False).locator("svg text").all_text_contents()
+    box = visit("rotary")
+    says = box.locator(".says")
+    score = says.locator("strong").inner_text()
+    assert still.count(score.replace("−", "-")) == 2
+    press(box, "ArrowRight", 2)
+    assert says.locator("strong").inner_text() == score
+    assert "Both have moved" in says.inner_text()
+    assert "at 3" in says.inner_text()
+    press(box, "ArrowRight", 0)
+    assert says.locator("strong").inner_text() != score
+    assert "One has moved" in says.inner_text()
+    press(box, "ArrowRight", 1)
+    assert says.locator("strong").inner_text() == score
+
+
+def test_the_attentions_show_what_another_word_reads(visit):
+    still = visit("heads", scripts=False).locator("table").inner_text()
+    box = visit("heads")
+    assert box.locator("table").inner_text() == still
+    assert "head 1: cat; head 2: The" in box.locator(".says").inner_text()
+    press(box, "Home")
+    assert "causal: The; head 1: The; head 2: The" in box.locator(".says").inner_text()
+    assert not box.locator("tr:nth-child(n + 3) td.ahead").count()
+
+
+def test_a_line_is_judged_as_it_is_typed(visit):
+    box = visit("judge")
+    says = box.locator(".says")
+    assert "5 of 5 laws hold." in says.inner_text()
+    line = box.locator("textarea")
+    typed = line.input_value()
+    line.fill(typed.replace("j > t", "j > t + 1"))
+    says.get_by_text("1 of 5 laws hold.").wait_for()
+    assert "changed to\t0, 1" in says.inner_text()
+    assert "expected 0, got 0.7311" in says.inner_text()
+    line.fill("softmax(")
+    says.get_by_text("Cannot be run.").wait_for()
+    box.get_by_role("button", name="after the softmax").press("Enter")
+    assert "BROKEN rows-are-distributions" in says.inner_text()
+    assert "expected 1, got 0.5" in says.inner_text()
