@@ -1,4 +1,4 @@
-"""Lighthouse's scores, on a telephone as it simulates one."""
+"""Lighthouse's scores, on a desk and on a telephone as it simulates one."""
 
 import json
 import os
@@ -12,16 +12,19 @@ from conftest import chromium
 LEAST = 95
 CATEGORIES = ("performance", "accessibility", "best-practices")
 PAGES = ("", "attention/causal/", "training/loss/", "generation/decoding/")
+FORMS = {"desk": ["--preset=desktop"], "telephone": []}
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("page", PAGES)
-def test_lighthouse_scores_a_page_high(page, host, tmp_path):
+def test_lighthouse_scores_a_page_high(page, form, host, tmp_path):
     report = tmp_path / "report.json"
     subprocess.run(
         [
             shutil.which("lighthouse"),
             f"{host}/{page}",
             "--quiet",
+            *FORMS[form],
             "--output=json",
             f"--output-path={report}",
             f"--only-categories={','.join(CATEGORIES)}",
@@ -32,7 +35,7 @@ def test_lighthouse_scores_a_page_high(page, host, tmp_path):
     )
     told = json.loads(report.read_text(encoding="utf-8"))
     scores = {name: round(100 * told["categories"][name]["score"]) for name in CATEGORIES}
-    print(page, scores)
+    print(page, form, scores)
     failed = [
         f"{audit['id']}: {audit.get('displayValue', '')}"
         for audit in told["audits"].values()
