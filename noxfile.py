@@ -171,6 +171,7 @@ def zensical(session: nox.Session) -> None:
     """Build the same site with Zensical into build/zensical, if the report of the laws is fresh."""
     install(session, "tests", "site", "zensical")
     session.run("litspec", "check", "--report")  # Zensical would build stale pages without a word
+    session.run("python", "-m", "gptspec.demo")
     where = {"SITE_DIR": "build/zensical", **home()}
     session.run("zensical", "build", "--clean", *session.posargs, env=where)
 

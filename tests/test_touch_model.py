@@ -208,6 +208,7 @@ def test_bytes_in_the_page_are_pythons(text):
 
 @given(st.binary(max_size=12) | st.lists(st.sampled_from([0x41, 0x80, 0x9F, 0xA0, 0xBF, 0xC1, 0xC3,
        0xE0, 0xE2, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF]), max_size=9).map(bytes))  # fmt: skip
+@example(b"\xc1\xbf\xe0\x9f\xbf\xed\xa0\x80\xf0\x8f\xbf\xbf\xf4\x90\x80\x80\xf0\x9f\x98a\xe2\x82")
 def test_broken_characters_in_the_page_are_pythons(content):
     assert javascript("touch.bytes.decode", list(content)) == utf8.decode(content)
 
@@ -267,6 +268,11 @@ chosen = st.fixed_dictionaries({
 @example([0.0, 0.0, 0.0, 0.0], {"temperature": 1.0, "k": None, "p": 0.5, "min": 1.0})
 @example([1.0, 3.0, 3.0], {"temperature": 0.0, "k": None, "p": 1.0, "min": 0.0})
 @example([2.0, 1.0, 2.0, 2.0], {"temperature": 1.0, "k": 2, "p": 1.0, "min": 0.0})
+@example(
+    [math.log(share) for share in (0.5, 0.2, 0.2, 0.1)],
+    {"temperature": 1.0, "k": None, "p": 0.75, "min": 0.3},
+)
+@example([0.0, -50.0, -40.0], {"temperature": 1.0, "k": None, "p": 1.0, "min": 0.0})
 def test_probabilities_in_the_page_are_pythons(logits, chosen):
     decoding = Decoding(
         temperature=chosen["temperature"],
@@ -298,6 +304,8 @@ def _on_a_threshold(scores, decoding):
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any), st.floats(0, 0.999999))
+@example([0, 1, 0], 0.0)
+@example([1, 1, 1, 1, 1, 1, 0], 1 - 2**-53)  # rounded sums leave a rest
 def test_a_draw_falls_into_its_share(weights, number):
     shares = (torch.tensor(weights, dtype=torch.float64) / sum(weights)).tolist()
     id = javascript("touch.decoding.draw", shares, number)

@@ -226,3 +226,10 @@ def test_a_line_is_judged_as_it_is_typed(visit):
     box.get_by_role("button", name="after the softmax").press("Enter")
     assert "BROKEN rows-are-distributions" in says.inner_text()
     assert "expected 1, got 0.5" in says.inner_text()
+
+
+@pytest.mark.skipif("writer" not in PAGES, reason="this build of the book has no model")
+def test_a_page_from_a_disk_says_why_no_model_comes(visit):
+    box = visit("writer", at=f"file://{SITE}")
+    box.get_by_role("button", name="Write").press("Enter")
+    box.get_by_text("nox -s serve").wait_for()

@@ -29,8 +29,7 @@ touch.decoding = (() => {
     let sum = 0;
     for (const id of ranked(probabilities)) {
       sum += probabilities[id];
-      const before = sum - probabilities[id];
-      if (before >= p && before > 0) break;
+      if (sum - probabilities[id] >= p) break; // the tokens before it hold p already
       kept.add(id);
     }
     return keep(logits, kept);

@@ -5,6 +5,8 @@ touch.writer = (() => {
   const wait = (time) => new Promise((done) => setTimeout(done, time));
   const visible = (text) => text.replaceAll(" ", "␣").replaceAll("\n", "⏎");
 
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
   function show(box) {
     const { element, data, slider } = touch.controls;
     const { begin, append, shorten, likeliest, load } = touch.model;
@@ -26,24 +28,25 @@ touch.writer = (() => {
     const says = element("p", { class: "says", "aria-live": "polite" },
       `The first click fetches the model, ${told.megabytes} MB.`);
     controls.replaceChildren(
-      labelled("The text begins with", prompt),
-      element("div", { class: "buttons" }, button("Begin", restart), write, one),
+      element("div", { class: "line" }, labelled("The text begins with", prompt),
+        element("div", {}, button("Begin", restart), write, one)),
     );
 
-    const back = slider("After token", 1, place, place, () => {
+    const back = slider("What follows token", 1, place, place, () => {
       const wanted = back.value;
-      ready().then(() => look(wanted));
+      whenReady(() => look(wanted));
     });
     const head = element("select", {}, element("option", { value: "" }, "no head"));
     for (let block = 0; block < told.blocks; block++)
       for (let each = 0; each < told.heads; each++)
         head.append(element("option", { value: [block, each] }, `block ${block + 1}, head ${each + 1}`));
-    head.addEventListener("change", () => ready().then(draw));
-    if (told.parts.includes("look")) controls.append(back.row, labelled("Show what is read by", head));
+    head.addEventListener("change", () => whenReady(draw));
+    controls.append(back.row);
+    if (told.parts.includes("look")) controls.append(labelled("Show what is read by", head));
 
     const hundredths = (twentieths) => (twentieths / 20).toFixed(2);
     const dial = (name, least, most, value, say) =>
-      slider(name, least, most, value, () => ready().then(draw), say);
+      slider(name, least, most, value, () => whenReady(draw), say);
     const dials = {
       temperature: dial("Temperature", 0, 20, 10 * told.temperature, (tenths) => String(tenths / 10)),
       k: dial("Top-k", 1, 41, 41, (k) => (k > 40 ? "all" : String(k))),
@@ -60,23 +63,26 @@ touch.writer = (() => {
       controls.append(element("div", { class: "dials" }, ...Object.values(dials).map((each) => each.row)));
     controls.append(says);
 
-    // Fetches the model and lets it read what the page shows, or says why it cannot.
+    // Fetches the model and lets it read what the page shows; says why where it cannot.
     async function ready() {
-      if (text) return;
+      if (text) return true;
       says.textContent = `Fetching the model, ${told.megabytes} MB …`;
       try {
         model = await load();
       } catch (error) {
         says.textContent = location.protocol === "file:" ? FROM_DISK : `No model: ${error.message}.`;
-        throw error;
+        return false;
       }
       text ??= begin(model, told.ids);
       says.textContent = "The model is here.";
+      return true;
     }
+
+    const whenReady = async (act) => (await ready()) && act();
 
     async function restart() {
       writing = false;
-      await ready();
+      if (!(await ready())) return;
       const ids = touch.bpe.encode(prompt.value, model.merges);
       text = begin(model, (ids.length ? ids : [model.end]).slice(-model.config.context_length));
       given = text.ids.length;
@@ -84,7 +90,7 @@ touch.writer = (() => {
     }
 
     async function go(most) {
-      await ready();
+      if (!(await ready())) return;
       writing = true;
       const mine = ++run; // another click may have begun a run of its own meanwhile
       says.textContent = "It writes …";
@@ -102,13 +108,13 @@ touch.writer = (() => {
       writing = false;
       look(text.ids.length);
       const why = full() ? " Its context is full." : "";
-      says.textContent = `${count} more tokens, ${(spent / count || 0).toFixed(1)} milliseconds each.${why}`;
+      says.textContent = `Tokens written: ${count}, ${(spent / count || 0).toFixed(1)} milliseconds each.${why}`;
     }
 
     // Goes another way: after the place that is looked at comes this token.
     async function choose(id) {
       const at = place;
-      await ready();
+      if (!(await ready())) return;
       writing = false;
       shorten(text, at);
       append(model, text, id);
@@ -132,7 +138,7 @@ touch.writer = (() => {
         if (id === chosen) taken.setAttribute("aria-current", "true");
         return element("li", {}, taken,
           element("span", { class: "bar", style: `--share: ${share}` }),
-          element("span", {}, `${(100 * share).toFixed(1)} %`));
+          element("span", {}, percent(share)));
       }));
     }
 
@@ -142,12 +148,16 @@ touch.writer = (() => {
       offer(shares.map(([id, share]) => [id, share, visible(named(id))]), text.ids[place]);
       const [block, each] = head.value.split(",");
       const reads = head.value ? text.steps[place - 1].attention[block][each] : null;
+      const most = reads ? Math.max(...reads) : 1;
+      if (reads)
+        says.textContent = `At “${visible(named(text.ids[place - 1]))}” it reads most: ${touch.decoding.ranked(reads)
+          .slice(0, 3).map((at) => `${visible(named(text.ids[at]))} ${percent(reads[at])}`).join(", ")}.`;
       written.classList.toggle("looking", reads !== null);
       written.replaceChildren(...text.ids.map((id, at) => {
         const piece = element("span", {}, named(id));
         if (at < given) piece.classList.add("given");
         if (at === place - 1) piece.classList.add("here");
-        if (reads) piece.style.setProperty("--share", reads[at] ?? 0);
+        if (reads) piece.style.setProperty("--share", (reads[at] ?? 0) / most);
         piece.addEventListener("click", () => look(at + 1));
         return piece;
       }));
