@@ -112,6 +112,22 @@ def test_the_law_breaks_where_the_mask_is_dragged(visit):
     assert "0.27 The + 0.73 sat" in law.inner_text()
 
 
+def test_a_finger_drags_the_mask(visit):
+    box = visit("causal", width=360, has_touch=True)
+    box.scroll_into_view_if_needed()
+    seen = box.locator("td.hidden").last.bounding_box()  # of the weights: row cat, column sat
+    x, y = seen["x"], seen["y"] + seen["height"] / 2
+    network = box.page.context.new_cdp_session(box.page)
+    for type, points in [
+        ("touchStart", [{"x": x, "y": y}]),
+        *(("touchMove", [{"x": x + step, "y": y}]) for step in range(4, 36, 4)),
+        ("touchEnd", []),
+    ]:
+        network.send("Input.dispatchTouchEvent", {"type": type, "touchPoints": points})
+    assert box.locator("input").input_value() == "2"
+    assert "no-future is broken" in box.locator(".says").inner_text()
+
+
 def test_the_next_merge_joins_the_most_frequent_pair(visit):
     box = visit("tokenizers")
     pieces = box.locator(".pairs .tokens > span")

@@ -94,9 +94,14 @@ touch.causal = (() => {
           element("tbody", {}, row(second, before), row(other, after))));
     }
 
+    let held = -1; // which of the tables a finger or the mouse holds
     function drag(event) {
-      const body = event.target.closest(".drag table")?.tBodies[0];
-      if (!body || (event.type === "pointermove" && !event.buttons)) return;
+      if (event.type === "pointerdown") {
+        held = [...tables.children].indexOf(event.target.closest("table"));
+        if (held >= 0) tables.setPointerCapture(event.pointerId);
+      }
+      if (held < 0) return;
+      const body = tables.children[held].tBodies[0];
       const from = body.rows[0].cells[1].getBoundingClientRect();
       const to = body.getBoundingClientRect();
       const x = ((event.clientX - from.left) / (to.right - from.left)) * most;
@@ -106,8 +111,8 @@ touch.causal = (() => {
       control.value = diagonal;
       draw();
     }
-    tables.addEventListener("pointerdown", drag);
-    tables.addEventListener("pointermove", drag);
+    for (const type of ["pointerdown", "pointermove"]) tables.addEventListener(type, drag);
+    tables.addEventListener("lostpointercapture", () => { held = -1; });
     draw();
     take(box, control.row, element("div", { class: "beside" }, tables, says));
   }

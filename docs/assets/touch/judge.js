@@ -156,7 +156,8 @@ touch.judge = (() => {
     draw();
     const label = element("label", {}, element("span", {}, "weights ="), code);
     const rest = element("p", {}, element("small", {},
-      `Tried on ${texts().length} texts of 1 to ${LONGEST} tokens. The other ${others} laws need Python.`));
+      `Tried on ${texts().length} texts of 1 to ${LONGEST} tokens. The other ${others} laws need Python: `,
+      element("code", {}, "nox -s judge"), "."));
     take(box, element("div", {}, ...buttons), label, says, rest);
   }
 
