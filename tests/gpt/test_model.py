@@ -549,7 +549,7 @@ def test_dropout_is_off_in_eval(model, shape, data):
 def test_drops_everywhere(model, place, dropout):
     """2,000 draws: the share kept is within 6 standard errors of what is asked for."""
     gpt = model.GPT(model.GPTConfig(**SMALL | {"n_layers": 2, "dropout": dropout}))
-    gpt.norm, gpt.head = nn.Identity(), nn.Identity()  # what comes out is the stream itself
+    gpt.norm.forward = gpt.head.forward = lambda x: x  # what comes out is the stream itself
     with torch.no_grad():
         for parameter in gpt.parameters():
             parameter.zero_()
