@@ -176,7 +176,8 @@ class Laws:
                 if one:
                     expected = None if self.mode.explain else one.expected
                     item.stash[TRIAL] = Trial(concept.path, law.name, one.kind, one.name, expected)
-                    if one.kind is Kind.MISTAKE and not config.getoption("runxfail"):
+                    brief = one.kind is Kind.MISTAKE and not config.getoption("runxfail")
+                    if brief or self.mode.explain:
                         self.briefly(item)
         if not self.mode.whole:
             apart = [item for item in items if TRIAL not in item.stash]
@@ -184,18 +185,22 @@ class Laws:
             items[:] = [item for item in items if TRIAL in item.stash]
             items.sort(key=lambda item: self.turn(item.stash[TRIAL]))
 
-    @staticmethod
-    def briefly(item: pytest.Item) -> None:
-        """Say in a line how a mistake fails its law, as it should: nobody reads the traceback.
+    def briefly(self, item: pytest.Item) -> None:
+        """Say in a line how a law fails where nobody reads the traceback.
 
-        Hypothesis asks for it twice and pytest once, and each parses the source of every frame,
+        That is where a mistake fails, as it should, and where a verdict tells of code. Hypothesis
+        asks for the traceback twice and pytest once, and each parses the source of every frame,
         which takes a fifth of the whole suite's time.
         """
         whole = item.repr_failure
 
         def brief(excinfo: pytest.ExceptionInfo[BaseException], *style: Any, **more: Any) -> Any:
             caught = isinstance(excinfo.value, AssertionError)
-            return str(excinfo.value) if caught else whole(excinfo, *style, **more)
+            return (
+                str(excinfo.value)
+                if caught or self.mode.explain
+                else whole(excinfo, *style, **more)
+            )
 
         setattr(item, "repr_failure", brief)  # noqa: B010  # a method, for mypy
 
