@@ -326,9 +326,9 @@ def test_a_page_shows_the_model_that_is_there(monkeypatch, tmp_path, capsys):
         tokenizer.save(demo.TRAINED / "tokenizer.json")
         demo.main()
         assert demo.TRAINED.name in capsys.readouterr().out
-        shown = demo.box("Try it.", "ab</script>", 3, seed=0)
+        shown = demo.box("Try {size}.", "ab</script>", 3, seed=0)
         _, rounded = demo.load(demo.COPY)
-    assert "Try it." in shown
+    assert "Try 0.0 million." in shown
     told = json.loads(shown.split('json">')[1].split("</script>")[0])
     assert told["prompt"] == "ab</script>"
     assert len(told["ids"]) == min(told["given"] + 3, 14)

@@ -16,7 +16,7 @@ from gptspec.generation.decoding import Decoding, distribution, generate
 from gptspec.generation.quantization import dequantize, quantize
 from gptspec.generation.streaming import until
 from gptspec.gpt.config import GPTConfig
-from gptspec.gpt.model import GPT
+from gptspec.gpt.model import GPT, parameter_count
 from gptspec.session import holds_checkpoint, load_model, read_tokenizer
 from gptspec.tokenization.bpe import BPE
 
@@ -82,7 +82,7 @@ def box(
     Until the browser does, the box shows what the model wrote here, and what could come next.
 
     Args:
-        intro: What to try (HTML).
+        intro: What to try (HTML); `{size}` becomes the number of parameters.
         prompt: What the text begins with.
         n_tokens: How many tokens are written here, if the context has room.
         seed: Decides them.
@@ -132,7 +132,8 @@ def box(
         f'<p class="written" tabindex="0" role="region" aria-label="Text">{written}</p>'
         f'<ol class="alternatives" aria-label="Likeliest next tokens">{rows}</ol></div>'
     )
-    return f"<p>{intro}</p>{plots.touch(SCRIPTS, still, **data)}"
+    size = f"{parameter_count(model.config) / 1e6:.1f} million"
+    return f"<p>{intro.replace('{size}', size)}</p>{plots.touch(SCRIPTS, still, **data)}"
 
 
 def _text(tokenizer: BPE, id: int) -> str:
