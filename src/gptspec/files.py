@@ -75,11 +75,7 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         ValueError: If the file is missing, cut short, of another kind, or from a newer version.
     """
-    text = read(path)
-    try:
-        content = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, perhaps cut short: {reason(error)}") from error
+    content = parse_json(path)
     if not isinstance(content, dict) or content.pop("kind", None) != kind:
         raise ValueError(f"{path} is not a {kind} written by gptspec")
     version = content.pop("format", None)
@@ -90,6 +86,19 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
             f"{path} has format {version}, this gptspec reads up to {FORMAT}: upgrade gptspec"
         )
     return content
+
+
+def parse_json(path: Path) -> Any:
+    """Return what is in a JSON file, whoever wrote it.
+
+    Raises:
+        ValueError: If the file is missing, cut short, or not JSON.
+    """
+    text = read(path)
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON, perhaps cut short: {reason(error)}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

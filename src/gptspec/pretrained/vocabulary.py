@@ -1,6 +1,6 @@
 """Vocabulary: a tokenizer that others trained; our merges, with their ids and their cuts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -142,28 +142,51 @@ def from_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
         _several(metadata, f"tokenizer.ggml.{name}", type)
         for name, type in [("tokens", str), ("merges", str), ("token_type", int)]
     )
-    if len(kinds) != len(tokens) or len(set(tokens)) != len(tokens):
-        raise ValueError(f"tokens must differ, each with a type: {len(tokens)} and {len(kinds)}")
-    ids = {token: id for id, token in enumerate(tokens) if kinds[id] == NORMAL}
-    specials = [token for id, token in enumerate(tokens) if kinds[id] in CONTROL]
+    if len(kinds) != len(tokens) or not {NORMAL, *CONTROL} >= set(kinds):
+        raise ValueError(
+            f"token_type must be {NORMAL}, {CONTROL[0]} or {CONTROL[1]} for each of "
+            f"{len(tokens)} tokens, got {len(kinds)} of {sorted(set(kinds))[:9]}"
+        )
+    specials = [token for token, kind in zip(tokens, kinds, strict=True) if kind in CONTROL]
+    return from_tokens(tokens, [pair.split(" ") for pair in pairs], specials, PATTERNS[str(cuts)])
+
+
+def from_tokens(
+    tokens: Sequence[str], pairs: Sequence[Sequence[str]], specials: Sequence[str], pattern: str
+) -> Vocabulary:
+    """Return the tokenizer with these tokens and merges, bytes written in the `ALPHABET`.
+
+    Args:
+        tokens: In the order of their ids.
+        pairs: The two tokens of each merge, in the order learned.
+        specials: Those of the tokens that stand for themselves.
+        pattern: How texts are cut before they are merged.
+
+    Raises:
+        ValueError: If a token occurs twice, a merge is of what there is not yet, or a token is
+            neither a byte nor made by a merge nor special.
+    """
+    special = set(specials)
+    ids = {token: id for id, token in enumerate(tokens) if token not in special}
+    if len(ids) + len(special) != len(tokens):
+        raise ValueError(f"tokens must differ, got {len(tokens)} with some of them twice")
     merges, ours = [], dict(ALPHABET)
-    for rank, text in enumerate(pairs):
-        parts = text.split(" ")
+    for rank, parts in enumerate(pairs):
         known = len(parts) == 2 and all(part in ours for part in parts)
-        check(f"merges[{rank}]", text, known, "two tokens that there are, a space between them")
+        wanted = "two tokens that there are, a space between them"
+        check(f"merges[{rank}]", " ".join(parts), known, wanted)
         merges.append((ours[parts[0]], ours[parts[1]]))
         ours["".join(parts)] = 256 + rank
     unmade = [token for token in ids if token not in ours]
     unnumbered = [token for token, id in ours.items() if id >= 256 and token not in ids]
-    lost = len(tokens) - len(ids) - len(specials)
-    if unmade or unnumbered or lost:
+    if unmade or unnumbered:
         raise ValueError(
             "tokens must be bytes, what merges make, or special: "
-            f"{lost} are of another type, no merge makes {unmade[:3]}, no id have {unnumbered[:3]}"
+            f"no merge makes {unmade[:3]}, no id have {unnumbered[:3]}"
         )
     places = {token: id for id, token in enumerate(tokens)}
     numbers = (*(ids.get(token) for token in ours), *(places[special] for special in specials))
-    return Vocabulary(BPE(tuple(merges), tuple(specials)), numbers, PATTERNS[str(cuts)])
+    return Vocabulary(BPE(tuple(merges), tuple(specials)), numbers, pattern)
 
 
 def _several(metadata: Mapping[str, Any], name: str, kind: type) -> list[Any]:
