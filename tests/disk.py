@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from hypothesis import strategies as st
+
 try:
     import resource
 except ImportError:  # on Windows
@@ -102,3 +104,35 @@ def memory_for(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Draw files of which one has a few things wrong; tensors' numbers are as they were."""
+    name = draw(st.sampled_from(sorted(files)))
+    content = bytearray(files[name])
+    end = len(content)
+    if name.endswith(".safetensors"):
+        end = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, min(end, len(content)) - 1))
+        match draw(st.sampled_from(["byte", "digit", "absurd", "cut", "end", "more", "deep"])):
+            case "byte":
+                content[place] = draw(st.integers(0, 255))
+            case "digit":  # of a shape, a place or a setting
+                digits = [at for at in range(min(end, len(content))) if chr(content[at]).isdigit()]
+                if digits:
+                    content[digits[place % len(digits)]] = ord("0") + draw(st.integers(0, 9))
+            case "absurd":
+                content[:8] = draw(st.sampled_from([2**63, 2**64 - 1, 2**40, 10**8, 99])).to_bytes(
+                    8, "little"
+                )
+            case "cut":
+                del content[place + 1 :]
+            case "end":
+                del content[max(len(content) - 1 - place, 1) :]
+            case "more":
+                content += bytes(place + 1)
+            case "deep":
+                content[place:place] = b"[" * draw(st.sampled_from([1, 10_000]))
+    return {**files, name: bytes(content)}

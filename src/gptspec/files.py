@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gptspec.checks import check
 
+MOST_AXES = 64  # of a tensor; torch has few operations for more
 FORMAT = 1  # raised when an older gptspec could not read what a newer one writes
 
 
@@ -118,11 +119,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     content = read(path)
     try:
+        _check_header(content)
         return load(content)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not safetensors, perhaps cut short: {error}") from error
+    except (SafetensorError, ValueError, RecursionError) as error:
+        why = reason(error)
+        raise ValueError(f"{path} is not safetensors, perhaps cut short: {why}") from error
     except KeyError as error:
         raise ValueError(f"{path} holds tensors of a type unknown here: {error}") from error
+
+
+def _check_header(content: bytes) -> None:
+    """Refuse shapes that the library reads and torch cannot have."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    for name, entry in header.items() if isinstance(header, dict) else ():
+        shape = entry.get("shape", []) if isinstance(entry, dict) else []
+        axes = len(shape) if isinstance(shape, list) else 0
+        check(f"number of axes of {name!r}", axes, axes <= MOST_AXES, f"at most {MOST_AXES}")
+        for size in shape if axes else ():
+            fits = not isinstance(size, int) or size < 2**63
+            check(f"an axis of {name!r}", size, fits, "below 2^63")
 
 
 def read(path: Path) -> bytes:
@@ -152,4 +167,4 @@ def reason(error: Exception) -> str:
             return "it holds half of a character"
         case RecursionError():
             return "it is nested too deeply"
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or " ".join(str(error).split())

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from disk import memory_for
 from gptspec.positions.alibi import alibi
 from gptspec.positions.rotary import rotate
 from gptspec.positions.sinusoidal import sinusoids
@@ -618,6 +619,18 @@ def field(folder, data):
     return ["config.json"]
 
 
+def absurd(folder, data):
+    """A size, or a number of layers, for which there are no tensors."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    name = data.draw(st.sampled_from(["vocab_size", "d_model", "d_ff", "context_length"]), "name")
+    content[name] = data.draw(st.sampled_from([2**62, 2**40, 2**34]), "size")
+    if data.draw(st.integers(0, 4), "layers") == 4:
+        content |= SMALL | {"n_layers": 2**40}
+    path.write_text(json.dumps(content))
+    return ["config.json"]
+
+
 def field_missing(folder, data):
     path = folder / "config.json"
     content = json.loads(path.read_text())
@@ -648,13 +661,13 @@ def tensor(folder, data):
     return told
 
 
-@settings(max_examples=30)
-@given(st.sampled_from([cut_short, missing, field, field_missing, tensor]), st.data())
+@settings(max_examples=40)
+@given(st.sampled_from([cut_short, missing, field, field_missing, tensor, absurd]), st.data())
 def test_rejects_damaged_folder(model, damage, data):
     with TemporaryDirectory() as folder:
         model.GPT(model.GPTConfig(**SMALL)).save(Path(folder))
         told = damage(Path(folder), data) or []
-        with rejects(folder, *told):
+        with rejects(folder, *told), memory_for(2**25):
             model.GPT.load(Path(folder))
 
 

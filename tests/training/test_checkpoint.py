@@ -9,11 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
+from disk import damaged, memory_for, on_disk
 from gptspec.sampling.batches import Windows
+from gptspec.training import checkpoint as checkpoints_of
 from gptspec.training import loop
 from strategies import keeps, rejects
 from trainings import CONTEXT, VOCAB, configs, costly, gpt, optimizers, state, texts_to_learn
@@ -199,6 +203,9 @@ def test_rejects_a_foreign_checkpoint(checkpoint, data, optimizer):
             key = data.draw(st.sampled_from(keys), "key")
             content[key] = data.draw(st.sampled_from([None, "", 10**6, "a/b", {}]), "value")
             file.write_text(json.dumps(content))
+        elif data.draw(st.booleans(), "whole numbers"):
+            tensors = load_file(file)
+            save_file({name: tensor.to(torch.int32) for name, tensor in tensors.items()}, file)
         else:
             config = loop.TrainConfig(steps=1, batch_size=1, optimizer=optimizer)
             other = loop.Run(gpt(vocab_size=VOCAB + 1), config)
@@ -251,3 +258,43 @@ def test_the_last_save_counts(checkpoint):
             assert [file.parent for file in folder.rglob("*.json")] == 2 * [
                 checkpoint.latest(folder)
             ]
+
+
+@cache
+def whole(optimizer):
+    """The files of a checkpoint."""
+    with checkpoints(checkpoints_of, optimizer) as (folder, written):
+        return {str(file.relative_to(folder)): file.read_bytes() for file in written}
+
+
+def attempt(checkpoint, optimizer, files):
+    """What a folder holds is resumed as it is, or refused in one line that names it."""
+    sound, message = state(rest_and_next(optimizer)[0]), None
+    with on_disk(files) as folder:
+        try:
+            with memory_for(2**28):
+                found = state(checkpoint.resume(folder))
+        except ValueError as error:
+            message = str(error)
+        except Exception as error:
+            raise AssertionError(f"failed with {type(error).__name__}: {error}") from error
+    if message is None:
+        assert found.keys() == sound.keys()
+        assert type(found["step"]) is int
+        del found["config"], sound["config"], found["step"], sound["step"]
+        assert found == sound
+    else:
+        assert str(folder) in message
+        assert "\n" not in message
+
+
+@given(st.data(), optimizers)
+def test_damage_is_refused_in_one_line(checkpoint, data, optimizer):
+    attempt(checkpoint, optimizer, data.draw(damaged(whole(optimizer)), "files"))
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000)
+@given(st.data(), optimizers)
+def test_ten_thousand_damaged_checkpoints(checkpoint, data, optimizer):
+    attempt(checkpoint, optimizer, data.draw(damaged(whole(optimizer)), "files"))

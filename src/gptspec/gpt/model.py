@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gptspec import files
 from gptspec.attention.cache import Cache
-from gptspec.checks import check_at_least
+from gptspec.checks import check, check_at_least
 from gptspec.embeddings.token import TokenEmbedding
 from gptspec.gpt.block import Block, make_norm
 from gptspec.gpt.config import GPTConfig
@@ -219,7 +219,13 @@ class GPT(nn.Module):
         try:
             config = GPTConfig(**content)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{folder / 'config.json'} describes no GPT: {error}") from error
+            why = files.reason(error)
+            raise ValueError(f"{folder / 'config.json'} describes no GPT: {why}") from error
+        try:
+            _check_claims(config, tensors)
+        except ValueError as error:
+            file = folder / "model.safetensors"
+            raise ValueError(f"{file} does not fit config.json: {error}") from error
         with torch.device("meta"):  # no memory, no random draws: all weights come from the file
             model = cls(config)
         wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -235,6 +241,19 @@ class GPT(nn.Module):
         if config.tied:
             model.head.weight = model.tokens.weight
         return model
+
+
+def _check_claims(config: GPTConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse sizes and layers for which there are no tensors, before a model is made of them."""
+    largest = max((tensor.numel() for tensor in tensors.values()), default=0)
+    sizes = {"vocab_size": config.vocab_size, "d_model": config.d_model}
+    sizes["d_ff"] = config.feed_forward_width
+    if config.positions == "learned":
+        sizes["context_length"] = config.context_length
+    for name, size in sizes.items():
+        check(name, size, size * config.d_model <= largest, "a size that a tensor has")
+    n_blocks = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    check("n_layers", config.n_layers, config.n_layers <= n_blocks, f"at most {n_blocks}")
 
 
 def _hide_padding(

@@ -97,11 +97,12 @@ def resume(folder: Path, *, device: torch.device | str | None = None) -> Run:
         config = {**saved["config"], "betas": tuple(saved["config"]["betas"])}
         run = Run(model, TrainConfig(**config))
         run.step = saved["step"]
-        if not 0 <= run.step <= run.config.steps:
+        if type(run.step) is not int or not 0 <= run.step <= run.config.steps:
             raise ValueError(f"it took {run.step} steps of {run.config.steps}")
     except (KeyError, TypeError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else "a setting is missing or unknown"
-        raise ValueError(f"{file} describes no training: {reason}") from error
+        why = "a setting is missing or unknown"
+        why = files.reason(error) if isinstance(error, ValueError) else why
+        raise ValueError(f"{file} describes no training: {why}") from error
     _restore(run, checkpoint / "moments.safetensors")
     return run
 
@@ -121,7 +122,8 @@ def _restore(run: Run, file: Path) -> None:
         for parameter, optimizer in moved
         for moment in MOMENTS[type(optimizer)]
     }
-    if fitting != {name: tensor.shape for name, tensor in moments.items()}:
+    found = {name: value.shape for name, value in moments.items() if value.is_floating_point()}
+    if fitting != found or len(found) != len(moments):
         raise ValueError(f"{file} does not hold the moments of the model beside it")
     for parameter, optimizer in moved:
         optimizer.state[parameter] = {
