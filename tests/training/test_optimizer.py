@@ -121,14 +121,11 @@ def count(optimizer, steps):
 LATE = st.sampled_from([0, 1, 2_100, 40_000, 70_000])
 
 
-@example(torch.linspace(-3, 3, 4 * 70_000).view(4, -1), {}, 2_100)
-@example(torch.linspace(-3, 3, 4 * 2).view(4, -1), {"betas": (0.9999, 0.99999)}, 70_000)
-@given(tensors(4, sizes()), hyperparameters(), LATE)
-def test_kernel_is_the_formula(optimizer, numbers, options, before):
+def assert_formula(optimizer, kind, numbers, options, before):
     """Both round: each of a dozen operations, by half a unit in the last place."""
     weight, gradient, mean, square = numbers
     square = square.square()
-    mover = optimizer.AdamW(parameters([weight]), **options)
+    mover = kind(parameters([weight]), **options)
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     (moved,) = mover.param_groups[0]["params"]
     kept = {"step": torch.tensor(float(before)), "exp_avg": mean, "exp_avg_sq": square}
@@ -147,6 +144,19 @@ def test_kernel_is_the_formula(optimizer, numbers, options, before):
         bound = 12 * torch.finfo(size.dtype).eps * size
         assert one.shape == other.shape
         assert ((one - other).abs() <= bound).all()
+
+
+@example(torch.linspace(-3, 3, 4 * 2).view(4, -1), {"betas": (0.9999, 0.99999)}, 70_000)
+@given(tensors(4, sizes()), hyperparameters(), LATE)
+def test_formula_is_torchs(optimizer, numbers, options, before):
+    assert_formula(optimizer, torch.optim.AdamW, numbers, options, before)
+
+
+@example(torch.linspace(-3, 3, 4 * 70_000).view(4, -1), {}, 2_100)
+@example(torch.linspace(-3, 3, 4 * 2).view(4, -1), {"betas": (0.9999, 0.99999)}, 70_000)
+@given(tensors(4, sizes()), hyperparameters(), LATE)
+def test_kernel_is_the_formula(optimizer, numbers, options, before):
+    assert_formula(optimizer, optimizer.AdamW, numbers, options, before)
 
 
 @given(tensors(2, sizes()), hyperparameters())
