@@ -58,7 +58,7 @@ def shapes(draw):
     n_kv_heads, shared = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     return GPTConfig(
         vocab_size=257 + draw(st.integers(0, 5)),
-        context_length=draw(st.sampled_from([1, 2, 5, 12])),
+        context_length=draw(st.sampled_from([1, 2, 5, 8])),
         d_model=n_kv_heads * shared * draw(st.sampled_from([2, 4])),
         n_layers=draw(st.integers(1, 3)),
         n_heads=n_kv_heads * shared,
@@ -104,7 +104,7 @@ def in_the_page(folder, tokenizer, ids):
     return logits, [reads for _, reads in steps]
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(shapes(), st.integers(0, 2**32 - 1), st.data())
 def test_the_model_in_the_page_is_pythons(config, seed, data):
     time = data.draw(st.integers(1, config.context_length), "time")
@@ -126,9 +126,9 @@ def test_the_model_in_the_page_is_pythons(config, seed, data):
 
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_a_long_text_is_read_as_python_reads_it(positions):
-    shape = {"vocab_size": 257, "context_length": 200, "d_model": 12, "n_layers": 2, "n_heads": 6}
-    config = GPTConfig(**shape, positions=positions, window=150)
-    ids = torch.arange(200) % 7
+    shape = {"vocab_size": 257, "context_length": 140, "d_model": 12, "n_layers": 1, "n_heads": 6}
+    config = GPTConfig(**shape, positions=positions, window=130)
+    ids = torch.arange(140) % 7
     with single_precision(), TemporaryDirectory() as folder:
         model = lively(config, seed=0)
         model.save(Path(folder))
