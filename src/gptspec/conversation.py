@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from gptspec import session
 from gptspec.finetuning import chat
 from gptspec.finetuning.chat import Message
 from gptspec.generation.decoding import Decoding, generate
 from gptspec.generation.streaming import until
 from gptspec.gpt.model import GPT
-from gptspec.pretrained import gguf, llama, vocabulary
+from gptspec.pretrained import gguf, gpt2, llama, vocabulary
 from gptspec.pretrained.vocabulary import Vocabulary
 from gptspec.tokenization import bytes as utf8
 from gptspec.tokenization.bpe import BPE
@@ -147,6 +148,23 @@ def load(file: Path) -> tuple[Vocabulary, GPT]:
             )
     except ValueError as error:
         raise ValueError(f"{file} holds no model that can chat here: {error}") from error
+    return tokenizer, model
+
+
+def load_writer(folder: Path) -> tuple[BPE | Vocabulary, GPT]:
+    """Return tokenizer and model of a training, or of a GPT-2 in a folder of Hugging Face's.
+
+    Raises:
+        ValueError: If there is none, or a file is missing, damaged, foreign, or does not fit.
+    """
+    if not (folder / "config.json").exists():
+        return session.load_model(folder)
+    tokenizer, model = gpt2.load_vocabulary(folder), gpt2.load(folder)
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(
+            f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens "
+            f"and a model of {model.config.vocab_size}"
+        )
     return tokenizer, model
 
 

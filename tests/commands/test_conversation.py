@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import random
 import signal
 import sys
@@ -10,6 +11,9 @@ import pytest
 
 from ggufs import llama, vocabulary, written
 from gptspec import conversation
+from gptspec.gpt.model import GPT, GPTConfig
+from gptspec.pretrained import gpt2
+from gptspec.pretrained.vocabulary import ALPHABET
 from gptspec.tokenization import bpe
 from strategies import RARE
 from terminal import refused
@@ -181,3 +185,20 @@ def test_what_cannot_chat_is_one_line(gptspec, model, tmp_path, monkeypatch):
     refused(gptspec("chat", "--model", model, "--seed", -1), "seed", "-1")
     monkeypatch.setattr(conversation, "PACKAGE", "no-such-package")
     refused(gptspec("chat"), "pip install", "--model")
+
+
+def test_a_folder_of_gpt2_continues_texts(gptspec, tmp_path):
+    """Its tokenizer in two files, as OpenAI's is, and its model as `save` writes it."""
+    letters = {byte: letter for letter, byte in ALPHABET.items()}
+    vocab = {letters[byte]: byte for byte in range(256)} | {"ab": 256, "<|endoftext|>": 257}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    shape = {"context_length": 32, "d_model": 8, "n_layers": 1, "n_heads": 2}
+    gpt2.save(GPT(GPTConfig(vocab_size=258, **shape)), tmp_path)
+    words = ("chat", "--run", tmp_path, "--prompt", "abab", "--tokens", 9, "--seed", 1)
+    code, out, error = gptspec(*words)
+    assert code == 0, error
+    assert "2 tokens read" in error
+    assert gptspec(*words)[1] == out
+    gpt2.save(GPT(GPTConfig(vocab_size=300, **shape)), tmp_path)
+    refused(gptspec(*words), str(tmp_path), "258", "300")
