@@ -76,7 +76,7 @@ def adapt(
                 if not name.startswith("_") and name != "training":
                     setattr(self, name, value)
             for part in ours.modules():  # these are never called
-                vars(part)["register_forward_pre_hook"] = _no_hooks
+                vars(part).update(dict.fromkeys(HOOKS, _no_hooks))
             for name, part in ours.named_children():
                 self.add_module(name, part)
             for name, parameter in ours.named_parameters(recurse=False):
@@ -128,6 +128,9 @@ def adapt(
 
     Adapted.__name__ = Adapted.__qualname__ = like.__name__
     return Adapted
+
+
+HOOKS = ("register_forward_pre_hook", "register_forward_hook")
 
 
 def _no_hooks(*_: object, **__: object) -> None:
