@@ -131,7 +131,7 @@ def damaged(draw: st.DrawFn, files: Mapping[str, bytes]) -> dict[str, bytes]:
                 del content[place + 1 :]
             case "end":
                 del content[max(len(content) - 1 - place, 1) :]
-            case "more":
+            case "more" if len(content) >= len(files[name]):  # numbers that were cut stay cut
                 content += bytes(place + 1)
             case "deep":
                 content[place:place] = b"[" * draw(st.sampled_from([1, 10_000]))
