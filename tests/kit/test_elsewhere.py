@@ -117,8 +117,10 @@ def test_an_adapter_reaches_every_layer_and_calls_as_it_is_told():
     assert theirs.config == ours.config
     with pytest.raises(NotImplementedError, match="cache"):
         theirs(ids, cache=[])
-    with pytest.raises(NotImplementedError, match="hooks"):
-        theirs.blocks[0].register_forward_pre_hook(print)
+    block = theirs.blocks[0]
+    for hook in (block.register_forward_pre_hook, block.register_forward_hook):
+        with pytest.raises(NotImplementedError, match="hooks"):
+            hook(print)
 
 
 def test_what_is_not_offered_is_named():
